@@ -28,11 +28,11 @@ class Sampling:
     Raises ValueError for a value outside its range.
     """
 
-    temperature: float = 1.0
+    temperature: float | int = 1.0
     top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
+    top_p: float | int | None = None
+    min_p: float | int | None = None
+    repetition_penalty: float | int = 1.0
 
     def __post_init__(self) -> None:
         if not _is_number(self.temperature) or not 0 <= self.temperature < math.inf:
@@ -124,7 +124,7 @@ def sample(
     rows: Sequence[torch.Generator],
     settings: Sampling,
     previous_ids: Int[Tensor, "batch previous"] | None = None,
-) -> Int[Tensor, "batch"]:  # noqa: F821 - a shape, not a name
+) -> Int[Tensor, " batch"]:
     """Draw one token id per row; `rows` holds a random generator for each (unused with temperature 0).
 
     Each row takes exactly one uniform number and inverts its cumulative distribution, on the CPU in float64, so that the
