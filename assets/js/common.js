@@ -47,16 +47,13 @@ window.Glassbox = window.Glassbox || (() => {
       if (isDark() === was) return;
       was = !was;
       tables = null;
-      for (const [cb, owner] of listeners) {
-        if (owner && !owner.isConnected) continue;
-        cb(was);
-      }
+      for (const [cb, owner] of listeners) if (!owner || owner.isConnected) cb(was);
       document.dispatchEvent(new CustomEvent("glassbox:theme", { detail: { dark: was } }));
     }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   }
-  /* onTheme(cb, owner?) -> unsubscribe. With an owner element, a component that left the page is skipped and dropped. */
+  /* onTheme(cb, owner?) -> unsubscribe. With an owner element, the callback is dropped once that element left the page. */
   function onTheme(cb, owner = null) {
-    for (const entry of listeners) if (entry[1] && !entry[1].isConnected && entry[1].dataset.painted) listeners.delete(entry);
+    for (const entry of listeners) if (entry[1] && !entry[1].isConnected) listeners.delete(entry);
     const entry = [cb, owner];
     listeners.add(entry);
     return () => listeners.delete(entry);
