@@ -157,7 +157,13 @@ RELEASED = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 SIZES: dict[str, Size] = {
     size.name: size
     for size in (
-        Size("glass-7m", "glass-7m (embedded)", GPT2Config(4, 4, 128, model_name="glass-7m"), licence="MIT"),
+        Size(
+            "glass-7m",
+            "glass-7m (embedded)",
+            GPT2Config(4, 4, 128, model_name="glass-7m"),
+            sha256="84c736c1ac3a10f600849a88be8e9c1efd7a931e2f0270f210103c70e6205b08",
+            licence="MIT",
+        ),
         _released(
             "gpt2",
             "117M (124M)",
@@ -168,9 +174,34 @@ SIZES: dict[str, Size] = {
             file_bytes=548_105_171,
             sha256="248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
         ),
-        _released("gpt2-medium", "345M (355M)", 24, 16, 1024, file_bytes=1_519_984_962),
-        _released("gpt2-large", "762M (774M)", 36, 20, 1280, file_bytes=3_247_159_078),
-        _released("gpt2-xl", "1542M (1558M)", 48, 25, 1600, file_bytes=6_431_829_964),
+        _released(
+            "gpt2-medium",
+            "345M (355M)",
+            24,
+            16,
+            1024,
+            revision="6dcaa7a952f72f9298047fd5137cd6e4f05f41da",
+            file_bytes=1_519_984_962,
+        ),
+        _released(
+            "gpt2-large",
+            "762M (774M)",
+            36,
+            20,
+            1280,
+            revision="32b71b12589c2f8d625668d2335a01cac3249519",
+            file_bytes=3_247_159_078,
+        ),
+        _released(
+            "gpt2-xl",
+            "1542M (1558M)",
+            48,
+            25,
+            1600,
+            revision="15ea56dee5df4983c59b2538573817e1667135e2",
+            file_bytes=6_431_829_964,
+            sha256="0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a",
+        ),
     )
 }
 DEFAULT_MODEL = "glass-7m"
