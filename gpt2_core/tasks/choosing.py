@@ -1,0 +1,75 @@
+"""Comparing candidates by probability (Winograd, Children's Book Test): the score is a sum of log-probabilities.
+
+s(candidate) = sum over the tokens of its scored text of ln p(token | everything before it), in nats; the largest wins.
+Nothing is divided by length: the paper multiplies probabilities.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpt2_core.model import GPT2
+from gpt2_core.scoring import logprob_of
+from gpt2_core.tasks.base import Choice
+
+
+@dataclass(frozen=True)
+class ChoiceScore:
+    """One candidate's score. token_logprobs: nats, one per token of the scored text; logprob: their sum."""
+
+    choice: Choice
+    tokens: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+
+    @property
+    def logprob(self) -> float:
+        return sum(self.token_logprobs)
+
+
+@dataclass(frozen=True)
+class ChoiceScores:
+    """All candidates in the order given, and the index of the likeliest."""
+
+    scores: tuple[ChoiceScore, ...]
+    picked: int
+
+    @property
+    def answer(self) -> str:
+        return self.scores[self.picked].choice.name
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The candidates' probabilities relative to each other (they sum to 1)."""
+        top = max(score.logprob for score in self.scores)
+        weights = [math.exp(score.logprob - top) for score in self.scores]
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+def pick(logprobs: Sequence[float]) -> int:
+    """The index of the largest log-probability, the first of equals. Raises ValueError for none, or for NaN."""
+    if not logprobs:
+        raise ValueError("There is no candidate to pick from; give at least one.")
+    if any(math.isnan(value) for value in logprobs):
+        raise ValueError("A candidate's log-probability is not a number; the model's weights are broken, load it again.")
+    return max(range(len(logprobs)), key=lambda index: logprobs[index])
+
+
+def score_choices(model: GPT2, choices: Sequence[Choice], bos: bool = True) -> ChoiceScores:
+    """Scores every candidate with the model and picks the likeliest.
+
+    Prefix and scored text are encoded apart, so that exactly the scored text is counted. bos: put `<|endoftext|>` in front,
+    as before every document in training; full scoring needs it, for the first word has nothing else before it.
+    Raises ValueError for an empty prefix without bos, and for more tokens than the model's context.
+    """
+    scores = tuple(_score(model, choice, bos) for choice in choices)
+    return ChoiceScores(scores, pick([score.logprob for score in scores]))
+
+
+def _score(model: GPT2, choice: Choice, bos: bool) -> ChoiceScore:
+    encode = model.tokenizer.encode
+    prefix = [model.tokenizer.bos_id] * bos + encode(choice.prefix)
+    if not prefix:
+        raise ValueError(f"Nothing stands before the scored text of {choice.name!r}; score it with bos=True.")
+    tokens = encode(choice.scored)
+    logprobs = logprob_of(model, prefix, tokens)
+    return ChoiceScore(choice, tuple(tokens), tuple(float(value) for value in logprobs))
