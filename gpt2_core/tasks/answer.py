@@ -2,8 +2,9 @@
 
 The pairs show the model how short an answer of Natural Questions is. Decoding is greedy; the paper's confidence in an
 answer is the probability of its tokens.
-Open in the paper, chosen here: the number of pairs is the user's; line breaks between the lines, an answer ends with its
-line; at most 32 new tokens, for answers are names, years and short phrases.
+Open in the paper, chosen here: the number of pairs is the user's; line breaks between the lines; the first line written
+is the answer, and writing ends where the model begins a question of its own; at most 32 new tokens, for answers are names,
+years and short phrases.
 """
 
 from gpt2_core.tasks.base import Example, Field, GenerationDefaults, Part, Task, Values, first_line, question_answer_pairs
@@ -42,7 +43,7 @@ TASK = Task(
     fields=(Field("pairs", max_chars=6_000, multiline=True), Field("question", max_chars=400)),
     build=build,
     examples=EXAMPLES,
-    decoding=GenerationDefaults(max_new_tokens=32, stop=("\n",)),
+    decoding=GenerationDefaults(max_new_tokens=32, stop=("\nQ:",)),
     postprocess=first_line,
     metrics=("natural_questions_em",),
 )

@@ -7,11 +7,12 @@ examples or turns, oldest first. The question and its cue are never touched. The
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gpt2_core.tasks.base import Choice, Part, prompt_text
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """All that is needed of a tokenizer."""
 

@@ -1,7 +1,8 @@
 """Read a passage and answer: the document, the conversation so far, the question and a final `A:` (section 3.5, CoQA).
 
 Decoding is greedy. The blank line between turns is that of the paper's appendix sample; the rule to stop is open in the
-paper: here an answer ends with its line. At most 48 new tokens, for CoQA's answers are a few words.
+paper: here the first line written is the answer, and writing ends where the model begins a question of its own. At most 48
+new tokens, for CoQA's answers are a few words.
 Later questions may lean on earlier ones ("and who helped her?"), which is why the history is part of the prompt.
 """
 
@@ -67,7 +68,7 @@ TASK = Task(
     ),
     build=build,
     examples=EXAMPLES,
-    decoding=GenerationDefaults(max_new_tokens=48, stop=("\n",)),
+    decoding=GenerationDefaults(max_new_tokens=48, stop=("\nQ:",)),
     postprocess=first_line,
     metrics=("coqa_f1",),
 )

@@ -58,11 +58,11 @@ EXAMPLES = (
     ),
     _example("key", "The key did not open the door, for [it] was made for another lock.", "the key", "the door", "the key"),
     _example(
-        "horse",
-        "The old man sold the horse to the farmer, and [he] rode away upon it.",
-        "the farmer",
-        "the horse",
-        "the farmer",
+        "letter",
+        "The captain gave the letter to the lady, and [she] put it in her bosom.",
+        "the captain",
+        "the lady",
+        "the lady",
         suits="books",
     ),
 )
