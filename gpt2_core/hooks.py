@@ -133,6 +133,28 @@ class Tap:
         return x
 
 
+class Watch:
+    """A hook that shows activations to `see(name, tensor)` where `wants` says so, after another hook has had its turn."""
+
+    def __init__(self, wants: Callable[[str], bool], see: Callable[[str, Tensor], None], inner: HookFunction | None = None):
+        self._sees, self._see, self._inner = wants, see, inner
+        self._edits = getattr(inner, "wants", None) or (lambda name: inner is not None and not is_optional(name))
+
+    def wants(self, name: str) -> bool:
+        return self._sees(name) or self._edits(name)
+
+    def positioned(self, queries: Tensor, keys: Tensor) -> "Watch":
+        if not hasattr(self._inner, "positioned"):
+            return self
+        return Watch(self._sees, self._see, self._inner.positioned(queries, keys))
+
+    def __call__(self, name: str, x: Tensor) -> Tensor | None:
+        edited = self._inner(name, x) if self._edits(name) else None
+        if self._sees(name):
+            self._see(name, x if edited is None else edited)
+        return edited
+
+
 def _checked(name: str, x: Tensor, replacement: Tensor) -> Tensor:
     if not isinstance(replacement, Tensor) or replacement.shape != x.shape:
         came = list(replacement.shape) if isinstance(replacement, Tensor) else type(replacement).__name__

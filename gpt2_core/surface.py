@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.activations import ActivationCache
-from gpt2_core.hooks import hook_names, is_optional
+from gpt2_core.hooks import Watch, hook_names, is_optional
 
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 FwdHook = tuple[str | Callable[[str], bool], Callable[..., Tensor | None]]
@@ -32,29 +32,6 @@ class HookPoint:
         if parts[0] != "blocks":
             raise ValueError(f"{self.name} lies in no block.")
         return int(parts[1])
-
-
-class _Recorder:
-    """A hook that keeps what it sees, after another hook has had its turn."""
-
-    def __init__(self, wants: Callable[[str], bool], inner: Any = None, kept: dict[str, Tensor] | None = None):
-        self.kept = {} if kept is None else kept
-        self._wants, self._inner = wants, inner
-        self._inner_wants = getattr(inner, "wants", None) or (lambda name: inner is not None and not is_optional(name))
-
-    def wants(self, name: str) -> bool:
-        return self._wants(name) or self._inner_wants(name)
-
-    def positioned(self, queries: Tensor, keys: Tensor) -> "_Recorder":
-        if not hasattr(self._inner, "positioned"):
-            return self
-        return _Recorder(self._wants, self._inner.positioned(queries, keys), self.kept)
-
-    def __call__(self, name: str, x: Tensor) -> Tensor | None:
-        out = self._inner(name, x) if self._inner_wants(name) else None
-        if self._wants(name):
-            self.kept[name] = x if out is None else out
-        return out
 
 
 class _Functions:
@@ -103,9 +80,9 @@ class LensSurface:
         exist raises KeyError. `hook` edits the same run; what is kept is what came out of it. Other arguments go to `forward`.
         """
         self._check_names(names_filter)
-        recorder = _Recorder(_as_predicate(names_filter), hook)
-        out = self._run(tokens, recorder, return_type, forward)
-        cache = ActivationCache(recorder.kept, self.config.n_layers)
+        kept: dict[str, Tensor] = {}
+        out = self._run(tokens, Watch(_as_predicate(names_filter), kept.__setitem__, hook), return_type, forward)
+        cache = ActivationCache(kept, self.config.n_layers)
         return out, cache.remove_batch_dim() if remove_batch_dim else cache
 
     def run_with_hooks(

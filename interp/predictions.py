@@ -1,0 +1,81 @@
+"""What the model expects next, and how it took each token of the text: probabilities, ranks, surprisal, entropy.
+
+Surprisal is -log2 p of the token that came, in bits: 1 bit is a coin flip, 10 bits a one-in-a-thousand surprise. Entropy is
+the surprisal the model itself expected. Both are per token, so texts cut into different tokens do not compare.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.run import Check, Run
+
+
+@dataclass(frozen=True)
+class NextTokens:
+    """The most probable next tokens after `position`. ids, probabilities, logits: [k]; entropy in bits."""
+
+    position: int
+    ids: Int[Tensor, " k"]
+    probabilities: Float[Tensor, " k"]
+    logits: Float[Tensor, " k"]
+    entropy: float
+    check: Check
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """How each token was predicted from those before it. Axes [pos]; entry 0 is NaN (rank -1): nothing came before it.
+
+    logprob in nats, surprisal and entropy in bits, rank from 0 (the model's first choice).
+    """
+
+    logprob: Float[Tensor, " pos"]
+    surprisal: Float[Tensor, " pos"]
+    entropy: Float[Tensor, " pos"]
+    rank: Int[Tensor, " pos"]
+
+    @property
+    def mean_surprisal(self) -> float:
+        """Mean bits per predicted token; NaN for a single token."""
+        return self.surprisal[1:].mean().item()
+
+
+def probabilities(run: Run, position: int = -1) -> Float[Tensor, " d_vocab"]:
+    """The whole next-token distribution after a position."""
+    return run.logits[position].float().softmax(-1)
+
+
+def next_tokens(run: Run, position: int = -1, k: int = 20) -> NextTokens:
+    """The k most probable next tokens after a position (negative counts from the end). Raises IndexError outside the run."""
+    at = range(len(run))[position]
+    p = probabilities(run, at)
+    top = p.topk(min(k, len(p)))
+    entropy = -(p * p.clamp(min=1e-45).log2()).sum().item()
+    check = Check("probabilities sum to 1", abs(p.sum().item() - 1), 1e-4)
+    return NextTokens(at, top.indices, top.values, run.logits[at].float()[top.indices], entropy, check)
+
+
+def probability_of(run: Run, ids: list[int], position: int = -1) -> Float[Tensor, " n"]:
+    """The next-token probabilities of given ids after a position, for comparing runs."""
+    return probabilities(run, position)[torch.tensor(ids, dtype=torch.long)]
+
+
+def token_statistics(run: Run) -> TokenStatistics:
+    """Log-probability, surprisal, entropy and rank of each token of the run given the tokens before it."""
+    targets = torch.tensor(run.tokens[1:], dtype=torch.long)[:, None]
+    columns: list[tuple[Tensor, ...]] = []
+    for logits, target in zip(run.logits[:-1].split(128), targets.split(128)):  # a chunk at a time: [128 d_vocab] floats
+        logprobs = logits.float().log_softmax(-1).cpu()
+        own = logprobs.gather(1, target)
+        entropy = -(logprobs.exp() * logprobs).sum(-1) / math.log(2)
+        columns.append((own[:, 0], entropy, (logprobs > own).sum(-1)))
+    nothing = (torch.tensor([math.nan]), torch.tensor([math.nan]), torch.tensor([-1]))
+    logprob, entropy, rank = (torch.cat(parts) for parts in zip(nothing, *columns))
+    return TokenStatistics(logprob, -logprob / math.log(2), entropy, rank)

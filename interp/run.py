@@ -1,0 +1,121 @@
+"""One forward pass and everything worth keeping of it: `trace` -> frozen `Run`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gpt2_core import __version__
+from gpt2_core.activations import ActivationCache
+from gpt2_core.model import GPT2
+from interp.edits import NO_EDITS, Plan
+from interp.intervene import compile_plan
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is needed to get the same numbers again."""
+
+    model: str
+    source: str
+    weights_sha256: str | None
+    dtype: str
+    device: str
+    bos: bool
+    weights: str  # "raw": as released, logits equal Hugging Face's
+    plan: str
+    version: str
+    torch: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Check:
+    """An identity that must hold, and by how much it was missed."""
+
+    name: str
+    residual: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        return self.residual <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Run:
+    """A forward pass. tokens: ids, `<|endoftext|>` included where bos; strings: one per token; logits: [pos d_vocab];
+    activations: by hook name, without a batch axis."""
+
+    text: str
+    tokens: tuple[int, ...]
+    strings: tuple[str, ...]
+    logits: Float[Tensor, "pos d_vocab"]
+    activations: ActivationCache
+    plan: Plan
+    provenance: Provenance
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def provenance(model: GPT2, plan: Plan, bos: bool) -> Provenance:
+    """Where a result of this model under this plan comes from."""
+    cfg = model.cfg
+    return Provenance(
+        model=cfg.model_name,
+        source=model.source,
+        weights_sha256=model.weights_sha256,
+        dtype=str(cfg.dtype).removeprefix("torch."),
+        device=cfg.device,
+        bos=bos,
+        weights="raw",
+        plan=plan.to_json(),
+        version=__version__,
+        torch=metadata.version("torch"),
+    )
+
+
+def prompt_ids(model: GPT2, prompt: str | Sequence[int], bos: bool) -> list[int]:
+    """Token ids of a prompt, `<|endoftext|>` in front where asked. Raises ValueError if nothing is left, or too much is."""
+    ids = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    ids = [model.tokenizer.bos_id] * bos + ids
+    if not ids:
+        raise ValueError("The prompt is empty; type some text, or put <|endoftext|> in front.")
+    if len(ids) > model.config.n_ctx:
+        raise ValueError(f"The prompt has {len(ids)} tokens, {model.config.model_name} reads {model.config.n_ctx}; shorten it.")
+    return ids
+
+
+@torch.no_grad()
+def trace(
+    model: GPT2,
+    prompt: str | Sequence[int],
+    plan: Plan = NO_EDITS,
+    bos: bool = True,
+    names_filter: Any = None,
+) -> Run:
+    """Runs a prompt and keeps what happened.
+
+    prompt: a text, or token ids (then `bos` adds one in front all the same). plan: edits in force. names_filter: which activations
+    to keep, as for `run_with_cache`; None keeps all that cost nothing extra. Raises ValueError for a prompt that is empty or longer
+    than the context, and for a plan that does not fit the model.
+    """
+    ids = prompt_ids(model, prompt, bos)
+    hook = compile_plan(model, plan, bos)
+    logits, cache = model.run_with_cache(torch.tensor([ids]), names_filter, hook=hook)
+    return Run(
+        text=prompt if isinstance(prompt, str) else model.tokenizer.decode(ids[bos:]),
+        tokens=tuple(ids),
+        strings=tuple(model.tokenizer.strings(ids)),
+        logits=logits[0],
+        activations=cache.remove_batch_dim(),
+        plan=plan,
+        provenance=provenance(model, plan, bos),
+    )

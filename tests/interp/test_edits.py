@@ -1,0 +1,220 @@
+"""Each edit against the same change written by hand as a transformer-lens hook; plans as data."""
+
+import json
+
+import pytest
+import torch
+from helpers import bridge, max_difference, random_model, some_tokens, tiny_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt2_core.cache import KVCache
+from gpt2_core.tokenizer import Tokenizer
+from interp.edits import EDITABLE, MAX_EDITS, Edit, Plan
+from interp.intervene import compile_plan
+from interp.run import trace
+
+CONFIG = tiny_config()
+MODEL = random_model(CONFIG, tokenizer=Tokenizer.load())
+TOKENS = some_tokens(CONFIG, 1, 9)
+TEXT = "When the old clock struck twelve"
+
+
+def run(*edits, tokens=TOKENS):
+    with torch.no_grad():
+        return MODEL(tokens, hook=compile_plan(MODEL, Plan(edits)))
+
+
+def by_hand(name, f):
+    with torch.no_grad():
+        return bridge(MODEL).run_with_hooks(TOKENS, fwd_hooks=[(name, lambda x, hook: f(x.clone()))])
+
+
+def activation(text, name):
+    return MODEL.run_with_cache(text, name)[1][name][0].detach()
+
+
+def zero_head(z):
+    z[:, :, 1] = 0
+    return z
+
+
+def scale_at(x):
+    x[:, [2, 5]] *= 3
+    return x
+
+
+def cell(pattern, renormalise):
+    row = pattern[:, 1, 6]
+    if renormalise:
+        rest = row.clone()
+        rest[:, 2] = 0
+        row = rest * (0.25 / rest.sum(-1, keepdim=True))
+    row[:, 2] = 0.75
+    pattern[:, 1, 6] = row
+    return pattern
+
+
+def patched(x):
+    source = activation(TEXT, "blocks.1.hook_resid_pre")
+    n = min(len(source), x.shape[1])
+    x[:, :n] = source[:n]
+    return x
+
+
+CASES = {
+    "zero head": (Edit.zero("z", 0, 1), "blocks.0.attn.hook_z", zero_head),
+    "scale at positions": (Edit.scale("mlp_out", 1, value=3, positions=(2, 5)), "blocks.1.hook_mlp_out", scale_at),
+    "cell": (Edit.set_cell(0, 1, 6, 2, 0.75), "blocks.0.attn.hook_pattern", lambda p: cell(p, False)),
+    "cell renormalised": (Edit.set_cell(0, 1, 6, 2, 0.75, True), "blocks.0.attn.hook_pattern", lambda p: cell(p, True)),
+    "patch": (Edit.patch("resid_pre", 1, text=TEXT), "blocks.1.hook_resid_pre", patched),
+    "mean": (
+        Edit.mean("attn_out", 0, text=TEXT),
+        "blocks.0.hook_attn_out",
+        lambda x: activation(TEXT, "blocks.0.hook_attn_out").mean(0).expand_as(x),
+    ),
+    "add": (
+        Edit.add("resid_post", 0, text=" angry", minus=" calm", value=4),
+        "blocks.0.hook_resid_post",
+        lambda x: (
+            x + 4 * (activation(" angry", "blocks.0.hook_resid_post")[-1] - activation(" calm", "blocks.0.hook_resid_post")[-1])
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_edit_equals_the_change_by_hand(case):
+    edit, name, f = CASES[case]
+    assert max_difference(run(edit), by_hand(name, f)) <= 1e-4
+    assert max_difference(run(edit), run()) > 1e-4
+
+
+def test_empty_plan_is_no_hook_and_scale_one_is_identity():
+    assert compile_plan(MODEL, Plan()) is None
+    assert torch.equal(run(Edit.scale("mlp_out", 0, value=1.0)), run())
+
+
+def test_edits_act_in_order():
+    twice = run(Edit.scale("z", 0, 1, value=2.0), Edit.zero("z", 0, 1))
+    assert torch.equal(twice, run(Edit.zero("z", 0, 1)))
+
+
+@pytest.mark.parametrize("component", EDITABLE)
+def test_every_component_can_be_edited(component):
+    head = 1 if EDITABLE[component][1] is not None else None
+    assert max_difference(run(Edit.zero(component, 1, head)), run()) > 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", CASES)
+def test_edits_keep_their_positions_with_a_cache_and_with_padding(case):
+    hook = compile_plan(MODEL, Plan((CASES[case][0],)))
+    whole = MODEL(TOKENS, hook=hook)
+    cache = KVCache.empty(MODEL.cfg)
+    steps = torch.cat([MODEL(part, hook=hook, cache=cache) for part in TOKENS.split((4, 1, 4), 1)], 1)
+    assert max_difference(steps, whole) <= 1e-4
+    padded, mask = torch.cat([torch.zeros(1, 3, dtype=torch.long), TOKENS], 1), torch.arange(12)[None] >= 3
+    assert max_difference(MODEL(padded, hook=hook, mask=mask)[:, 3:], whole) <= 1e-4
+
+
+EDITS = st.one_of(
+    st.builds(
+        Edit.zero,
+        st.sampled_from(["z", "q", "v"]),
+        st.integers(0, 9),
+        st.integers(0, 9),
+        st.lists(st.integers(0, 99), min_size=1).map(tuple),
+    ),
+    st.builds(Edit.scale, st.sampled_from(list(EDITABLE)), st.integers(0, 9), value=st.floats(-100, 100)),
+    st.builds(
+        Edit.add,
+        st.just("resid_pre"),
+        st.integers(0, 9),
+        text=st.text(min_size=1),
+        value=st.floats(-9, 9),
+        minus=st.none() | st.text(),
+    ),
+    st.builds(
+        lambda l, h, q, v, r: Edit.set_cell(l, h, q, q // 2, v, r), *[st.integers(0, 9)] * 3, st.floats(0, 1), st.booleans()
+    ),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(EDITS, max_size=6).map(tuple).map(Plan))
+def test_json_round_trip(plan):
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@settings(max_examples=100)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    )
+)
+def test_any_other_json_is_refused_in_one_sentence(value):
+    if value == []:
+        return
+    with pytest.raises(ValueError) as error:
+        Plan.from_json(json.dumps(value))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ('[{"op":"zero","component":"z"}]', "lacks 'layer'"),
+        ('[{"op":"zap","component":"z","layer":0}]', "No edit is called 'zap'"),
+        ('[{"op":"zero","component":"wte","layer":0}]', "'wte' cannot be edited"),
+        ('[{"op":"zero","component":"mlp_out","layer":0,"head":1}]', "has no heads"),
+        ('[{"op":"zero","component":"z","layer":"0"}]', "layer cannot be '0'"),
+        ('[{"op":"zero","component":"z","layer":true}]', "layer cannot be True"),
+        ('[{"op":"scale","component":"z","layer":0}]', "needs a finite number"),
+        ('[{"op":"scale","component":"z","layer":0,"value":NaN}]', "needs a finite number"),
+        ('[{"op":"patch","component":"z","layer":0}]', "needs a text"),
+        (
+            '[{"op":"set","component":"pattern","layer":0,"head":0,"positions":[2],"key":3,"value":0.5}]',
+            "key not after its query",
+        ),
+        ('[{"op":"zero","component":"z","layer":0,"positions":[-1]}]', "whole numbers from 0"),
+        ('[{"op":"zero","component":"z","layer":0,"colour":1}]', "no field 'colour'"),
+        (json.dumps([{"op": "zero", "component": "z", "layer": i} for i in range(MAX_EDITS + 1)]), "A plan holds 64 edits"),
+        (json.dumps([{"op": "patch", "component": "z", "layer": 0, "text": "x" * 5000}]), "may have 4000 characters"),
+    ],
+)
+def test_bad_plans(text, message):
+    with pytest.raises(ValueError, match=message):
+        Plan.from_json(text)
+
+
+def test_a_plan_for_another_model_is_refused():
+    for edit, message in ((Edit.zero("z", 7), "layer 7 does not exist"), (Edit.zero("z", 0, 9), "head 9 does not exist")):
+        with pytest.raises(ValueError, match=message):
+            run(edit)
+
+
+def test_add_and_remove():
+    plan = Plan().add(Edit.zero("z", 0, 1)).add(Edit.zero("z", 0, 1), Edit.zero("mlp_out", 1))
+    assert [e.describe() for e in plan] == ["L0H1 zeroed", "mlp_out L1 zeroed"]
+    assert plan.remove(0) == Plan((Edit.zero("mlp_out", 1),))
+    with pytest.raises(ValueError, match="no edit 5"):
+        plan.remove(5)
+
+
+def test_trace_under_a_plan_and_back_is_exact():
+    plan = Plan((Edit.zero("z", 0, 1),))
+    before, edited, after = trace(MODEL, TEXT), trace(MODEL, TEXT, plan), trace(MODEL, TEXT)
+    assert torch.equal(before.logits, after.logits) and max_difference(before.logits, edited.logits) > 1e-4
+    assert edited.activations["z", 0][:, 1].abs().max() == 0
+    assert Plan.from_json(edited.provenance.plan) == plan and edited.provenance.bos
+    assert edited.strings[:2] == ("<|endoftext|>", "When")
+
+
+def test_trace_refuses_what_it_cannot_run():
+    with pytest.raises(ValueError, match="empty"):
+        trace(MODEL, "", bos=False)
+    with pytest.raises(ValueError, match="has 65 tokens, custom reads 64"):
+        trace(MODEL, [5] * 64)
