@@ -1,7 +1,8 @@
 /* All heads at once. One grey PNG carries the weights (app/components/head_grid.py); colours, hover and zoom need no server.
    Event headselect {layer, head}: trigger('headselect') after a click, Enter or an arrow key. */
 const G = window.Glassbox, P = G.pixels, { el, fill } = G;
-const root = element.querySelector(".gb-head-grid");
+const root = element.querySelector(".gb-host");
+root.classList.add("gb-head-grid");
 const GAP = 3, LABEL = 38, SELECTED = "gb-selected";
 let value = null, sheet = null, tiles = [], size = 0, pending = 0, drawing = 0;
 
@@ -22,8 +23,8 @@ function tileNode(tile, index) {
   return el("div", { class: `hg-tile${tile.off ? " hg-off" : ""}`, role: "option", tabindex: "-1", "aria-selected": "false", "aria-label": describe(tile),
     dataset: { index, head: name(tile) } }, parts);
 }
-function describe(tile) {
-  const t = value.text, parts = [fill(t.tile_label, { layer: tile.layer, head: tile.head })];
+function describe(tile, named = true) {
+  const t = value.text, parts = named ? [fill(t.tile_label, { layer: tile.layer, head: tile.head })] : [];
   if (tile.role) parts.push(tile.role[0]);
   if (tile.score) parts.push(`${tile.score[0]} ${tile.score[1].toFixed(2)}`);
   if (tile.off) parts.push(t.off);
@@ -113,7 +114,7 @@ function hover(event) {
   const range = (i) => { const a = i * value.block, b = Math.min(value.tokens.length, a + value.block) - 1; return { a, b, text: a === b ? value.tokens[a] : `${value.tokens[a]} \u2026 ${value.tokens[b]}` }; };
   const q = range(query), k = range(key);
   Object.assign(parts, { query: q.text, key: k.text, query_from: q.a, query_to: q.b, key_from: k.a, key_to: k.b, count: (q.b - q.a + 1) * (k.b - k.a + 1) });
-  const extra = describe(value.tiles[index]).split(", ").slice(1).join(", ");
+  const extra = describe(value.tiles[index], false);
   G.showTip({ x: event.clientX, y: event.clientY }, `${fill(value.block > 1 ? t.hover_pooled : t.hover, parts)}${extra ? `\n${extra}` : ""}`);
 }
 function select(node, later) {
