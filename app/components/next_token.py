@@ -10,7 +10,7 @@ from app.components.base import chosen_text, html_component, probability, with_i
 
 TEXT_KEYS = ("was", "hover", "pick", "entropy", "scale", "before", "empty", "export", "export_failed")
 LAYOUTS = {"compact": 5, "full": 20}
-_SCALES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+_SCALES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)

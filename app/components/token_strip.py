@@ -33,12 +33,11 @@ class StripToken:
 
 @dataclass(frozen=True)
 class Legend:
-    """The scale of the shades: what is shown, and the words or numbers with units at its two ends (`mid` for a signed scale)."""
+    """The scale of the shades: what is shown, and the words or numbers with units at its two ends."""
 
     title: str
     low: str
     high: str
-    mid: str = ""
 
 
 def _shade(value: float | None, sign: bool, pos: int) -> float | None:
@@ -86,7 +85,7 @@ def token_strip_value(
         raise ValueError("Two tokens of the strip have the same position; give each token its own.")
     if selected is not None and selected not in positions:
         raise ValueError(f"Position {selected} is selected but the strip has {len(positions)} other positions; pass one of them or None.")
-    scale = None if legend is None else {"title": legend.title, "low": legend.low, "high": legend.high, "mid": legend.mid}
+    scale = None if legend is None else {"title": legend.title, "low": legend.low, "high": legend.high}
     return with_id(
         {
             "tokens": [_token(token) for token in tokens],

@@ -2,9 +2,8 @@
    All text that a user or the model made is printed by textContent; nothing here uses innerHTML. */
 window.Glassbox = window.Glassbox || (() => {
   "use strict";
-  const SEQ = Array.from({ length: 9 }, (_, i) => `--gb-seq-${i}`);
+  const SEQ = Array.from({ length: 9 }, (_, i) => `--gb-seq-${i}`), CAT = Array.from({ length: 6 }, (_, i) => `--gb-cat-${i + 1}`);
   const DIV = ["neg-4", "neg-3", "neg-2", "neg-1", "zero", "pos-1", "pos-2", "pos-3", "pos-4"].map((n) => `--gb-${n}`);
-  const CAT = Array.from({ length: 6 }, (_, i) => `--gb-cat-${i + 1}`);
 
   /* ---- colours ---------------------------------------------------------------------------------------------- */
   let tables = null;
@@ -22,10 +21,7 @@ window.Glassbox = window.Glassbox || (() => {
     }
     return out;
   }
-  function colours() {
-    if (!tables) tables = { seq: table(SEQ), div: table(DIV), cat: CAT.map(css) };
-    return tables;
-  }
+  const colours = () => (tables ??= { seq: table(SEQ), div: table(DIV), cat: CAT.map(css) });
   /* lut("seq"|"div"): 256 rgb triples for canvas painting. Read again after onTheme. */
   const lut = (kind) => colours()[kind];
   function pick(kind, x) {
@@ -87,20 +83,17 @@ window.Glassbox = window.Glassbox || (() => {
   }
   const num = (x, digits = 2) => (Object.is(x, null) || x === undefined ? "" : x.toFixed(digits).replace("-", "\u2212"));
 
-  function legend(kind, { title, low, high, mid = "" }) {
+  function legend(kind, { title, low, high }) {
     return el("div", { class: "gb-legend", role: "img", "aria-label": `${title}: ${low} \u2013 ${high}` }, [
-      el("span", { text: title }), el("span", { text: low }), el("span", { class: "gb-legend-bar", dataset: { kind } }),
-      mid ? el("span", { text: mid }) : null, el("span", { text: high }),
+      el("span", { text: title }),
+      el("span", { class: "gb-legend-scale" }, [low, el("span", { class: "gb-legend-bar", dataset: { kind } }), high]),
     ]);
   }
 
   /* ---- screen reader ---------------------------------------------------------------------------------------- */
   let live = null;
   function announce(message) {
-    if (!live || !live.isConnected) {
-      live = el("div", { class: "gb-sr", "aria-live": "polite", role: "status" });
-      document.body.append(live);
-    }
+    if (!live) document.body.append(live = el("div", { class: "gb-sr", "aria-live": "polite", role: "status" }));
     live.textContent = "";
     setTimeout(() => { live.textContent = message; }, 30);
   }
@@ -178,8 +171,8 @@ window.Glassbox = window.Glassbox || (() => {
     return button;
   }
   /* ---- keyboard --------------------------------------------------------------------------------------------- */
-  /* One tab stop for a list; arrows, Home and End move inside it. onMove(element) after each move by key. Vertical adds
-     nothing but up and down as the main axis; in rows of wrapped items up and down go to the nearest item above or below. */
+  /* One tab stop for a list; arrows, Home and End move inside it; onMove(element) after each move by key. Vertical: up and
+     down step through the list. Otherwise left and right do, and up and down go to the nearest item of the row above or below. */
   function roving(container, { selector, vertical = false, onMove = null }) {
     const items = () => [...container.querySelectorAll(selector)];
     function nearest(list, from, sign) {
@@ -199,8 +192,7 @@ window.Glassbox = window.Glassbox || (() => {
       if (!from) return;
       const list = items(), i = list.indexOf(from);
       let to = null;
-      if (e.key === "Home") to = list[0];
-      else if (e.key === "End") to = list[list.length - 1];
+      if (e.key === "Home" || e.key === "End") to = list.at(e.key === "Home" ? 0 : -1);
       else if (e.key === "ArrowRight") to = vertical ? null : list[i + 1];
       else if (e.key === "ArrowLeft") to = vertical ? null : list[i - 1];
       else if (e.key === "ArrowDown") to = vertical ? list[i + 1] : nearest(list, from, 1);
@@ -281,14 +273,12 @@ window.Glassbox = window.Glassbox || (() => {
   function syncUrl(params) {
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries(params || {})) if (value !== null && value !== undefined && value !== "") query.set(key, String(value));
-    const text = query.toString();
-    history.replaceState(history.state, "", location.pathname + (text ? `?${text}` : "") + location.hash);
+    history.replaceState(history.state, "", location.pathname + (query.size ? `?${query}` : "") + location.hash);
     return location.href;
   }
   async function copy(text) {
     try { await navigator.clipboard.writeText(text); return true; } catch { /* no permission, or not https: use a selection */ }
-    const area = el("textarea", { class: "gb-sr", readonly: true });
-    area.value = text;
+    const area = el("textarea", { class: "gb-sr", readonly: true, text });
     document.body.append(area);
     area.select();
     const done = document.execCommand("copy");

@@ -1,0 +1,363 @@
+"""The text components: their value builders, and the pictures in a real browser."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from app.components import alternatives as alts
+from app.components import base, edit_chips, next_token, token_strip
+from app.components.alternatives import Chosen, alternatives_value
+from app.components.edit_chips import EditChip, edit_chips_value
+from app.components.next_token import NextToken, next_token_value, scale_for
+from app.components.token_strip import Legend, StripToken, token_strip_value
+
+MODULES = (token_strip, next_token, edit_chips, alts)
+TEXT = {key: f"<{key}>" for module in MODULES for key in module.TEXT_KEYS} | {
+    "was": "was {p}", "remove": "remove {label}", "heading": "at {pos}: {token} {p}", "hover": "logprob {logprob}, id {id}",
+}  # fmt: skip
+MARKUP = "<img src=x onerror=window.hacked=1>"
+WORDS = ["BOS", "When", "·the", "·old", "·clock", MARKUP, "·twelve", "↵"]
+
+
+def strip_value(selected=None, **kw):
+    tokens = [StripToken(i, word, f"token {i}", kind="prompt" if i else "bos") for i, word in enumerate(WORDS)]
+    return token_strip_value(tokens, text=TEXT, label="tokens", selected=selected, **kw)
+
+
+def rows(ps, before=None):
+    return [NextToken(f"·w{i}", 10 + i, p, None if before is None else before[i]) for i, p in enumerate(ps)]
+
+
+def shaded_value(**kw):
+    tokens = [StripToken(i, word, shade=i / 10, before=i / 20) for i, word in enumerate(WORDS)]
+    return token_strip_value(tokens, text=TEXT, label="shaded", legend=Legend("p", "0", "1"), export="shaded", **kw)
+
+
+# ---- builders -----------------------------------------------------------------------------------------------------------
+
+
+def test_equal_content_has_an_equal_id_and_any_change_another():
+    assert strip_value(3) == strip_value(3)
+    assert len({strip_value(i)["id"] for i in (None, 1, 2, 3)}) == 4
+    a, b = next_token_value(rows([0.5]), text=TEXT, label="x"), next_token_value(rows([0.4]), text=TEXT, label="x")
+    assert a["id"] != b["id"]
+
+
+def test_values_are_plain_json_even_from_numpy_numbers():
+    token = StripToken(np.int64(2), "a", shade=np.float32(0.25), before=np.float32(0.5))
+    value = token_strip_value([token], text=TEXT, label="x")
+    assert json.loads(json.dumps(value))["tokens"][0] == {
+        "pos": 2, "text": "a", "title": "", "shade": 0.25, "sign": False, "kind": "prompt", "edited": False, "before": 0.5,
+    }  # fmt: skip
+    json.dumps(next_token_value([NextToken("a", np.int64(3), np.float32(0.5))], text=TEXT, label="x", entropy=np.float64(1.5)))
+
+
+def test_each_component_names_the_sentence_that_is_missing():
+    lacking = {key: value for key, value in TEXT.items() if key != "clear"}
+    with pytest.raises(KeyError, match="lacks clear"):
+        edit_chips_value([], text=lacking)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_scripts_use_exactly_the_sentences_they_declare(module):
+    name = module.__name__.rsplit(".", 1)[-1]
+    script = (base.ASSETS / "js" / f"{name}.js").read_text()
+    used = set(re.findall(r"value\.text\.(\w+)", script))
+    if "value.text[kind]" in script:
+        used |= {"generated", "continued"}
+    if "G.exportMenu(" in script:
+        used |= {"export", "export_failed"}
+    assert used == set(module.TEXT_KEYS)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: token_strip_value([StripToken(0, "a", shade=1.2)], text=TEXT, label="x"),
+        lambda: token_strip_value([StripToken(0, "a", shade=-0.2)], text=TEXT, label="x"),
+        lambda: token_strip_value([StripToken(0, "a", shade=float("nan"))], text=TEXT, label="x"),
+        lambda: token_strip_value([StripToken(0, "a", kind="other")], text=TEXT, label="x"),
+        lambda: token_strip_value([StripToken(0, "a"), StripToken(0, "b")], text=TEXT, label="x"),
+        lambda: strip_value(99),
+        lambda: next_token_value(rows([0.1, 0.2]), text=TEXT, label="x"),
+        lambda: next_token_value(rows([12.0]), text=TEXT, label="x"),
+        lambda: next_token_value(rows([0.5]), text=TEXT, label="x", layout="wide"),
+        lambda: next_token_value(rows([0.5]), text=TEXT, label="x", scale=0.4),
+        lambda: next_token_value(rows([0.5]), text=TEXT, label="x", entropy=-1.0),
+        lambda: alternatives_value(1, Chosen("a", 1.5), rows([0.5]), text=TEXT),
+        lambda: alternatives_value(1, Chosen("a", 0.1), rows([0.1, 0.5]), text=TEXT),
+    ],
+)
+def test_impossible_values_are_refused(build):
+    with pytest.raises(ValueError):
+        build()
+
+
+def test_signed_shades_reach_minus_one():
+    assert token_strip_value([StripToken(0, "a", shade=-1, sign=True)], text=TEXT, label="x")["tokens"][0]["shade"] == -1
+
+
+def test_bars_keep_to_the_layout_and_the_scale_holds_bar_and_ghost():
+    many = rows([0.03 - i / 1000 for i in range(25)], before=[0.2] + [0.001] * 24)
+    compact = next_token_value(many, text=TEXT, label="x", layout="compact")
+    full = next_token_value(many, text=TEXT, label="x", layout="full")
+    assert (len(compact["rows"]), len(full["rows"])) == (5, 20)
+    assert full["scale"] == 0.25  # the ghost of 0.2, not the bar of 0.03
+    assert [scale_for(p) for p in (0.0, 0.02, 0.021, 0.74, 1.0)] == [0.02, 0.02, 0.05, 0.75, 1.0]
+
+
+def test_edits_are_numbered_in_the_order_of_the_plan():
+    value = edit_chips_value([EditChip("a"), EditChip("b", "why")], text=TEXT)
+    assert value["edits"] == [{"index": 0, "label": "a", "title": ""}, {"index": 1, "label": "b", "title": "why"}]
+
+
+def test_styles_that_gradio_would_interpret_are_refused():
+    with pytest.raises(ValueError, match="interprets"):
+        base.html_component("edit_chips", "x", css_template=".a::after {content: '\\201c'}")
+
+
+def _luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def _contrast(a, b):
+    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _palettes():
+    css = (base.ASSETS / "theme.css").read_text()
+    read = lambda block: dict(re.findall(r"--gb-([\w-]+): (#[0-9a-f]{6})", block))  # noqa: E731
+    light = read(css[css.index(":root {") : css.index(".dark {")])
+    return {"light": light, "dark": light | read(css[css.index(".dark {") : css.index(":root body")])}
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_has_aa_contrast_and_scales_are_monotone(mode):
+    colours = _palettes()[mode]
+    for ink in ("ink", "muted", "accent", "warn", "error"):
+        for ground in ("bg", "panel", "sunken"):
+            assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for ink, ground in (("accent-ink", "accent"), ("error", "error-soft"), ("warn", "warn-soft"), ("ink", "accent-soft")):
+        assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for part in ("focus", "line-strong", "seq-5", *(f"cat-{i}" for i in range(1, 7))):
+        assert _contrast(colours[part], colours["panel"]) >= 3, part
+    seq = [_luminance(colours[f"seq-{i}"]) for i in range(9)]
+    arms = [[_luminance(colours[name]) for name in ("zero", *(f"{arm}-{i}" for i in range(1, 5)))] for arm in ("neg", "pos")]
+    for scale in (seq, *arms):
+        steps = np.diff(scale)
+        assert (steps < 0).all() if mode == "light" else (steps > 0).all()
+    assert colours["seq-0"] == colours["zero"] == colours["panel"]
+
+
+# ---- browser ------------------------------------------------------------------------------------------------------------
+
+
+def _page_under_test():
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def report(event: gr.EventData):
+        return json.dumps(event._data, sort_keys=True)
+
+    def stream():
+        for n in range(1, 41):
+            tokens = [StripToken(i, f"·w{i}", kind="generated") for i in range(n)]
+            yield token_strip_value(tokens, text=TEXT, label="generated", inline=True)
+
+    long = token_strip_value([StripToken(i, f"·w{i}", shade=i / 1024) for i in range(1024)], text=TEXT, label="long", selected=1000)
+    bars = next_token_value(rows([0.6, 0.3, 0.05], [0.12, 0.3, 0.5]), text=TEXT, label="next", layout="full", edited=True, entropy=1.5)
+    with gr.Blocks() as demo:
+        log = gr.Textbox(elem_id="log")
+        strip = token_strip.token_strip("strip", strip_value(1))
+        chips = edit_chips.edit_chips("chips", edit_chips_value([EditChip("L2H1"), EditChip("L0H3")], text=TEXT))
+        more, nothing, fewer = (gr.Button(name, elem_id=name) for name in ("more", "nothing", "fewer"))
+        with gr.Tabs():
+            with gr.Tab("one"):
+                prose = token_strip.token_strip("prose", shaded_value())
+            with gr.Tab("two"):
+                bars_ = next_token.next_token("bars", bars)
+                other = alts.alternatives("alts", alternatives_value(7, Chosen("·w1", 0.3), rows([0.6, 0.3]), text=TEXT))
+                token_strip.token_strip("long", long)
+        strip.tokenselect(report, None, log, **quiet)
+        bars_.tokenpick(report, None, log, **quiet)
+        other.continuefrom(report, None, log, **quiet)
+        chips.editremove(report, None, log, **quiet)
+        chips.editclear(lambda: "cleared", None, log, **quiet)
+        more.click(stream, None, prose, **quiet)
+        nothing.click(lambda: (None, None), None, [strip, bars_], **quiet)
+        fewer.click(lambda: edit_chips_value([], text=TEXT), None, chips, **quiet)
+    return demo
+
+
+@pytest.fixture(scope="module")
+def site():
+    demo = _page_under_test()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, head=base.page_head(), run_history=False)
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    with api.sync_playwright() as play:
+        running = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, site):
+    view = browser.new_page(viewport={"width": 1280, "height": 900})
+    problems = []
+    view.on("pageerror", lambda error: problems.append(str(error)))
+    view.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    view.goto(f"{site}?__theme=light")
+    view.wait_for_selector("#prose [data-painted]")
+    yield view
+    view.close()
+    assert problems == []
+
+
+def logged(page, expected):
+    page.wait_for_function("want => document.querySelector('#log textarea, #log input').value === want", arg=expected, timeout=8000)
+
+
+@pytest.mark.browser
+def test_tokens_are_chosen_by_mouse_and_keys_and_markup_stays_text(page):
+    assert page.locator("#strip [data-pos='5']").inner_text() == MARKUP
+    assert page.evaluate("window.hacked") is None
+    page.locator("#strip [data-pos='3']").click()
+    logged(page, '{"pos": 3}')
+    for key, expected in (("ArrowRight", 4), ("ArrowLeft", 3), ("End", 7), ("Home", 0)):
+        page.keyboard.press(key)
+        logged(page, json.dumps({"pos": expected}))
+        assert page.evaluate("document.activeElement.dataset.pos") == str(expected)
+    page.locator("#strip [data-pos='2']").focus()
+    page.keyboard.press("Enter")
+    logged(page, '{"pos": 2}')
+    assert page.locator("#strip [aria-selected='true']").get_attribute("data-pos") == "2"
+    assert page.locator("#strip [tabindex='0']").count() == 1
+
+
+@pytest.mark.browser
+def test_an_unopened_tab_draws_when_it_is_opened_and_bars_show_before_and_after(page):
+    assert page.locator("#bars [data-painted]").count() == 0
+    page.get_by_role("tab", name="two").click()
+    page.wait_for_selector("#long [data-painted]")
+    first = page.locator("#bars .gb-next-row").first
+    assert first.locator(".gb-next-was").inner_text() == "was 12%"
+    now, ghost, axis = (first.locator(s).bounding_box()["width"] for s in (".gb-bar-now", ".gb-bar-ghost", ".gb-bar"))
+    assert now / axis == pytest.approx(0.6 / 0.75, abs=0.01)  # the axis of 0.6 ends at 0.75
+    assert ghost / axis == pytest.approx(0.12 / 0.75, abs=0.01)
+    first.hover()
+    assert page.locator("#gb-tip").inner_text().startswith(f"logprob \u2212{-np.log(0.6):.3f}, id 10")
+    first.click()
+    logged(page, '{"id": 10, "text": "\\u00b7w0"}')
+    page.locator("#alts .gb-alt-row").first.press("ArrowDown")
+    page.keyboard.press("Enter")
+    logged(page, '{"id": 11, "pos": 7}')
+
+
+@pytest.mark.browser
+def test_a_thousand_tokens_scroll_in_their_own_box_and_not_the_page(page):
+    page.get_by_role("tab", name="two").click()
+    page.wait_for_selector("#long [data-painted]")
+    box = page.locator("#long .gb-strip")
+    assert box.bounding_box()["height"] < 260
+    chosen = page.locator("#long [aria-selected='true']").bounding_box()
+    assert box.bounding_box()["y"] <= chosen["y"] <= box.bounding_box()["y"] + box.bounding_box()["height"]
+    assert page.evaluate("window.scrollY") == 0
+
+
+@pytest.mark.browser
+def test_a_stream_ends_with_its_last_value_and_null_keeps_the_picture(page):
+    page.locator("#more").click()
+    page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=15000)
+    before = page.locator("#strip [data-painted]").get_attribute("data-painted")
+    page.locator("#nothing").click()
+    time.sleep(0.6)
+    assert page.locator("#strip [data-painted]").get_attribute("data-painted") == before
+    assert page.locator("#strip .gb-tok").count() == len(WORDS)
+
+
+@pytest.mark.browser
+def test_edits_are_removed_one_by_one_cleared_and_empty_says_so(page):
+    page.get_by_role("button", name="remove L0H3").click()
+    logged(page, '{"index": 1}')
+    page.get_by_role("button", name="<clear>").click()
+    logged(page, "cleared")
+    page.locator("#fewer").click()
+    page.wait_for_selector("#chips :text('<empty>')")
+
+
+@pytest.mark.browser
+def test_dark_mode_repaints_with_the_other_scale(page):
+    last = page.locator("#prose .gb-tok").nth(1)
+    light = last.evaluate("e => getComputedStyle(e).backgroundColor")
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_function("([e, was]) => getComputedStyle(e).backgroundColor !== was", arg=[last.element_handle(), light])
+    assert page.evaluate("Glassbox.seq(0)") == _palettes()["dark"]["seq-0"]
+    assert page.evaluate("Glassbox.div(1)") == _palettes()["dark"]["pos-4"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("kind", ["PNG", "SVG", "CSV", "JSON"])
+def test_export_gives_files_with_the_content(page, tmp_path, kind):
+    page.locator("#prose .gb-export").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name=kind).click()
+    path = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    assert path.name == f"shaded.{kind.lower()}"
+    _check_file(path, kind)
+
+
+def _check_file(path: Path, kind: str):
+    if kind == "PNG":
+        from PIL import Image
+
+        with Image.open(path) as image:
+            colours = image.convert("RGB").getcolors(1 << 20)
+            assert image.width > 600 and len(colours) > 20
+    elif kind == "SVG":
+        import xml.etree.ElementTree as ET
+
+        texts = [node.text for node in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+        assert texts[: len(WORDS)] == WORDS
+        assert "var(--" not in path.read_text()
+    elif kind == "CSV":
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        assert lines[0] == "position,token,kind,edited,shade,shade_before" and lines[3] == "2,·the,prompt,0,0.2,0.1"
+    else:
+        assert json.loads(path.read_text())["id"] == shaded_value()["id"]
+
+
+@pytest.mark.browser
+def test_address_takes_exactly_the_given_parameters(page):
+    page.evaluate("Glassbox.syncUrl({prompt: 'a & b', layer: 0, empty: '', none: null})")
+    assert page.evaluate("location.search") == "?prompt=a+%26+b&layer=0"
+
+
+@pytest.mark.browser
+def test_phone_width_never_scrolls_sideways_and_targets_are_large(browser, site):
+    view = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    view.goto(f"{site}?__theme=dark")
+    view.wait_for_selector("#prose [data-painted]")
+    view.get_by_role("tab", name="two").click()
+    view.wait_for_selector("#long [data-painted]")
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
+    for selector in ("#strip .gb-tok", "#bars .gb-next-row", "#alts .gb-alt-row", "#chips .gb-edit-x"):
+        assert view.locator(selector).first.bounding_box()["height"] >= 40, selector
+    view.close()
