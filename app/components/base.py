@@ -45,8 +45,15 @@ def html_component(name: str, elem_id: str, value: dict | None = None, **kw) -> 
     css = kw.pop("css_template", None) or (_read(style) if style.exists() else "")
     for forbidden in ("\\", "`", "${", "{{"):
         if forbidden in css:
-            raise ValueError(f"The style of {name!r} contains {forbidden!r}, which Gradio's template interprets; write it without.")
-    options = {"html_template": "<div class='gb-host'></div>", "apply_default_css": False, "container": False, "padding": False} | kw
+            raise ValueError(
+                f"The style of {name!r} contains {forbidden!r}, which Gradio's template interprets; write it without."
+            )
+    options = {
+        "html_template": "<div class='gb-host'></div>",
+        "apply_default_css": False,
+        "container": False,
+        "padding": False,
+    } | kw
     return gr.HTML(
         value=value,
         css_template=css,
@@ -86,5 +93,7 @@ def probability(p: float, what: str) -> float:
     """`p` as a plain float. Raises ValueError unless it is in 0..1 (a rounding error of 1e-6 is clipped)."""
     p = float(p)
     if not math.isfinite(p) or not -1e-6 <= p <= 1 + 1e-6:
-        raise ValueError(f"{what} must be a probability between 0 and 1, got {p}; pass probabilities, not logits or percentages.")
+        raise ValueError(
+            f"{what} must be a probability between 0 and 1, got {p}; pass probabilities, not logits or percentages."
+        )
     return min(1.0, max(0.0, p))

@@ -31,7 +31,12 @@ def scale_for(largest: float) -> float:
 def candidate(row: NextToken) -> dict:
     """One row as JSON. Raises ValueError when a probability is not one."""
     before = None if row.before is None else probability(row.before, f"The probability before the edits of token {row.id}")
-    return {"text": row.text, "id": int(row.id), "p": probability(row.p, f"The probability of token {row.id}"), "before": before}
+    return {
+        "text": row.text,
+        "id": int(row.id),
+        "p": probability(row.p, f"The probability of token {row.id}"),
+        "before": before,
+    }
 
 
 def next_token_value(

@@ -45,7 +45,9 @@ def _shade(value: float | None, sign: bool, pos: int) -> float | None:
         return None
     value, low = float(value), -1.0 if sign else 0.0
     if not math.isfinite(value) or not low - 1e-6 <= value <= 1 + 1e-6:
-        raise ValueError(f"The shade of position {pos} must be in {low:g}..1, got {value}; divide by the scale's largest value.")
+        raise ValueError(
+            f"The shade of position {pos} must be in {low:g}..1, got {value}; divide by the scale's largest value."
+        )
     return round(min(1.0, max(low, value)), 5)
 
 
@@ -84,7 +86,9 @@ def token_strip_value(
     if len(set(positions)) != len(positions):
         raise ValueError("Two tokens of the strip have the same position; give each token its own.")
     if selected is not None and selected not in positions:
-        raise ValueError(f"Position {selected} is selected but the strip has {len(positions)} other positions; pass one of them or None.")
+        raise ValueError(
+            f"Position {selected} is selected but the strip has {len(positions)} other positions; pass one of them or None."
+        )
     scale = None if legend is None else {"title": legend.title, "low": legend.low, "high": legend.high}
     return with_id(
         {

@@ -5,30 +5,40 @@ const ITEM = '.gb-tok';
 const list = G.el('div', { class: 'gb-strip gb-scroll', role: 'listbox', 'aria-orientation': 'horizontal' });
 const foot = G.el('div', { class: 'gb-strip-foot' });
 element.querySelector('.gb-host').append(list, foot);
-let value = null, nodes = [], selected = null, footKey = '';
+let value = null, nodes = [], selected = null, footKey = '', hidden = false;
 
 const colour = (x, sign) => (sign ? G.div(x) : G.seq(x));
 
 function paint(node, token) {
-  const shaded = token.shade !== null;
-  const background = shaded ? colour(token.shade, token.sign) : '';
-  node.style.background = background;
-  node.style.color = shaded ? G.ink(background) : '';
-  node.style.setProperty('--ghost', token.before === null ? 'transparent' : colour(token.before, token.sign));
-  node.classList.toggle('gb-ghost', token.before !== null);
+  let style = '';
+  if (token.shade !== null) {
+    const background = colour(token.shade, token.sign);
+    style = `background:${background};color:${G.ink(background)};`;
+  }
+  if (token.before !== null) style += `--ghost:${colour(token.before, token.sign)}`;
+  if (style || node.style.length) node.style.cssText = style;
 }
 
 /* The marks for space, newline and tab are paler than the letters; everything is text. */
-function letters(text) {
-  return text.split(/([\u00b7\u21b5\u21e5]+)/).filter(Boolean).map((part) =>
-    (/^[\u00b7\u21b5\u21e5]/.test(part) ? G.el('span', { class: 'gb-mark', text: part }) : part));
+function letters(node, text) {
+  for (const part of text.split(/([\u00b7\u21b5\u21e5]+)/)) {
+    if (!part) continue;
+    if (!/^[\u00b7\u21b5\u21e5]/.test(part)) { node.append(part); continue; }
+    const mark = document.createElement('span');
+    mark.className = 'gb-mark';
+    mark.textContent = part;
+    node.append(mark);
+  }
 }
 
-function build(token, inline) {
-  const node = G.el('span', {
-    class: `gb-token gb-tok gb-${token.kind}${token.edited ? ' gb-edited' : ''}`,
-    role: 'option', tabindex: '-1', 'aria-selected': 'false', dataset: { pos: token.pos },
-  }, letters(token.text));
+function build(token, inline) {                           // without Glassbox.el: a thousand of these must be quick
+  const node = document.createElement('span');
+  node.className = `gb-token gb-tok gb-${token.kind}${token.edited ? ' gb-edited' : ''}${token.before !== null ? ' gb-ghost' : ''}`;
+  node.setAttribute('role', 'option');
+  node.setAttribute('aria-selected', 'false');
+  node.tabIndex = -1;
+  node.dataset.pos = token.pos;
+  letters(node, token.text);
   node.token = token;
   paint(node, token);
   if (!inline) return [node];
@@ -69,6 +79,7 @@ function fillList() {
 }
 
 function reveal(node) {                                  // scroll inside the box only: the page never jumps
+  hidden = !list.offsetHeight;
   const box = list.getBoundingClientRect(), item = node.getBoundingClientRect();
   if (item.top < box.top) list.scrollTop -= box.top - item.top + 4;
   else if (item.bottom > box.bottom) list.scrollTop += item.bottom - box.bottom + 4;
@@ -155,5 +166,9 @@ list.addEventListener('keydown', (e) => {
 G.roving(list, { selector: ITEM, onMove: choose });
 G.tooltip(list, ITEM, (node) => node.token.title);
 G.onTheme(() => nodes.forEach(({ node }) => paint(node, node.token)), element);
+new ResizeObserver(() => {                              // chosen while the tab was hidden: show it now
+  const node = hidden && list.offsetHeight && list.querySelector('[aria-selected="true"]');
+  if (node) reveal(node);
+}).observe(list);
 watch('value', draw);
 draw();

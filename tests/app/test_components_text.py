@@ -172,20 +172,24 @@ def _page_under_test():
             tokens = [StripToken(i, f"·w{i}", kind="generated") for i in range(n)]
             yield token_strip_value(tokens, text=TEXT, label="generated", inline=True)
 
-    long = token_strip_value([StripToken(i, f"·w{i}", shade=i / 1024) for i in range(1024)], text=TEXT, label="long", selected=1000)
-    bars = next_token_value(rows([0.6, 0.3, 0.05], [0.12, 0.3, 0.5]), text=TEXT, label="next", layout="full", edited=True, entropy=1.5)
+    long = token_strip_value(
+        [StripToken(i, f"·w{i}", shade=i / 1024) for i in range(1024)], text=TEXT, label="long", selected=1000
+    )
+    bars = next_token_value(
+        rows([0.6, 0.3, 0.05], [0.12, 0.3, 0.5]), text=TEXT, label="next", layout="full", edited=True, entropy=1.5
+    )
     with gr.Blocks() as demo:
         log = gr.Textbox(elem_id="log")
         strip = token_strip.token_strip("strip", strip_value(1))
         chips = edit_chips.edit_chips("chips", edit_chips_value([EditChip("L2H1"), EditChip("L0H3")], text=TEXT))
-        more, nothing, fewer = (gr.Button(name, elem_id=name) for name in ("more", "nothing", "fewer"))
+        more, nothing, fewer, first = (gr.Button(name, elem_id=name) for name in ("more", "nothing", "fewer", "first"))
         with gr.Tabs():
             with gr.Tab("one"):
                 prose = token_strip.token_strip("prose", shaded_value())
             with gr.Tab("two"):
                 bars_ = next_token.next_token("bars", bars)
                 other = alts.alternatives("alts", alternatives_value(7, Chosen("·w1", 0.3), rows([0.6, 0.3]), text=TEXT))
-                token_strip.token_strip("long", long)
+                far = token_strip.token_strip("long", long)
         strip.tokenselect(report, None, log, **quiet)
         bars_.tokenpick(report, None, log, **quiet)
         other.continuefrom(report, None, log, **quiet)
@@ -193,6 +197,7 @@ def _page_under_test():
         chips.editclear(lambda: "cleared", None, log, **quiet)
         more.click(stream, None, prose, **quiet)
         nothing.click(lambda: (None, None), None, [strip, bars_], **quiet)
+        first.click(lambda: {**long, "selected": 3, "id": "first"}, None, far, **quiet)
         fewer.click(lambda: edit_chips_value([], text=TEXT), None, chips, **quiet)
     return demo
 
@@ -231,7 +236,9 @@ def page(browser, site):
 
 
 def logged(page, expected):
-    page.wait_for_function("want => document.querySelector('#log textarea, #log input').value === want", arg=expected, timeout=8000)
+    page.wait_for_function(
+        "want => document.querySelector('#log textarea, #log input').value === want", arg=expected, timeout=8000
+    )
 
 
 @pytest.mark.browser
@@ -279,6 +286,18 @@ def test_a_thousand_tokens_scroll_in_their_own_box_and_not_the_page(page):
     chosen = page.locator("#long [aria-selected='true']").bounding_box()
     assert box.bounding_box()["y"] <= chosen["y"] <= box.bounding_box()["y"] + box.bounding_box()["height"]
     assert page.evaluate("window.scrollY") == 0
+
+
+@pytest.mark.browser
+def test_a_token_chosen_while_its_tab_is_hidden_is_in_view_when_the_tab_comes_back(page):
+    page.get_by_role("tab", name="two").click()
+    page.wait_for_selector("#long [data-painted]")
+    assert page.evaluate("document.querySelector('#long .gb-strip').scrollTop") > 0
+    page.get_by_role("tab", name="one").click()
+    page.locator("#first").click()
+    page.wait_for_selector("#long [data-painted='first']", state="attached")
+    page.get_by_role("tab", name="two").click()
+    page.wait_for_function("document.querySelector('#long .gb-strip').scrollTop < 20")
 
 
 @pytest.mark.browser
