@@ -6,8 +6,8 @@ import torch
 
 from gpt2_core.checkpoints.download import DownloadPlan, PlannedFile, Progress, describe_download, fetch
 from gpt2_core.checkpoints.export import save_pretrained
-from gpt2_core.checkpoints.find import Found, ModelEntry, absent, available, find
-from gpt2_core.checkpoints.read import read
+from gpt2_core.checkpoints.find import Found, ModelEntry, absent, available, locate
+from gpt2_core.checkpoints.read import read_checkpoint
 from gpt2_core.checkpoints.verify import CheckpointError
 from gpt2_core.model import GPT2
 from gpt2_core.runtime import resolve_device, resolve_dtype
@@ -21,8 +21,8 @@ __all__ = [
     "available",
     "describe_download",
     "fetch",
-    "find",
     "load",
+    "locate",
     "save_pretrained",
 ]
 
@@ -47,10 +47,10 @@ def load(
     Raises CheckpointError (a ValueError), in one sentence, for anything that cannot be loaded.
     """
     on, kind = resolve_device(device), resolve_dtype(dtype)
-    found = find(str(name), revision)
+    found = locate(str(name), revision)
     if found is None and download:
         fetch(str(name), revision, progress)
-        found = find(str(name), revision)
+        found = locate(str(name), revision)
     if found is None:
         raise CheckpointError(absent(str(name)))
-    return read(found, on, kind)
+    return read_checkpoint(found, on, kind)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,19 @@ def save_pretrained(model: GPT2, folder: str | Path) -> Path:
     """
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
-    _replace(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
     config = model.cfg.to_hf() | {"dtype": str(model.cfg.dtype).removeprefix("torch.")}
     if model.tokenizer is not None:
         config |= {"bos_token_id": model.tokenizer.bos_id, "eos_token_id": model.tokenizer.eos_id}
         model.tokenizer.to_hf_files(folder)
     _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"))
+    _replace(folder / WEIGHTS, lambda path: _write_weights(model, path, permissions_of=folder / CONFIG))
     return folder
+
+
+def _write_weights(model: GPT2, path: Path, permissions_of: Path) -> None:
+    weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    save_file(weights, path, metadata={"format": "pt"})
+    shutil.copymode(permissions_of, path)  # safetensors lets only the owner read what it writes
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -44,7 +44,7 @@ class ModelEntry:
     config: GPT2Config
 
 
-def find(name: str, revision: str | None = None) -> Found | None:
+def locate(name: str, revision: str | None = None) -> Found | None:
     """The checkpoint of a registry name, folder or hub id, if it is on this machine; `revision` is of a hub repository.
 
     Raises CheckpointError for a name that can be none of these, and for a folder that does not exist.
@@ -94,7 +94,7 @@ def available() -> list[ModelEntry]:
 def _entry(size: Size) -> ModelEntry | None:
     if size.embedded and _embedded(size.name) is None:
         return None
-    found = find(size.name)
+    found = locate(size.name)
     state = "downloadable" if found is None else found.state
     weights = found.folder / WEIGHTS if found is not None else None
     here = weights.stat().st_size if weights is not None and weights.is_file() else None
@@ -102,6 +102,8 @@ def _entry(size: Size) -> ModelEntry | None:
 
 
 def _explicit(name: str, revision: str | None) -> Path | None:
+    if not name:
+        raise CheckpointError(f"An empty name was given; expected one of {', '.join(SIZES)}, a folder or a hub id.")
     path = Path(name).expanduser()
     if path.is_file():
         raise CheckpointError(f"{path} is a file; give the folder that holds it together with its {CONFIG}.")

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from gpt2_core.checkpoints.find import CONFIG, INDEX, PICKLE, WEIGHTS, Found
 from gpt2_core.checkpoints.verify import CheckpointError, weights_digest
@@ -42,14 +43,14 @@ class Stored:
     bytes: int
 
 
-def read(found: Found, device: torch.device, dtype: torch.dtype) -> GPT2:
+def read_checkpoint(found: Found, device: torch.device, dtype: torch.dtype) -> GPT2:
     """The model of a checkpoint folder, on `device` in `dtype`. Raises CheckpointError for anything that is not right."""
     config = read_config(found.folder, found.name)
     files = weight_files(found.folder)
     stored = _stored(files)
     config, stored = _output_head(config, stored)
     _check_layers(config, stored)
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialisation():
         model = GPT2(config)
     _check_shapes({name: list(p.shape) for name, p in model.named_parameters()}, stored)
     with ThreadPoolExecutor(1) as beside:  # the checksum is as slow as reading, and lets Python go meanwhile
@@ -58,6 +59,15 @@ def read(found: Found, device: torch.device, dtype: torch.dtype) -> GPT2:
         _check_digest(found, digest.result())
     model.tokenizer, model.source, model.weights_sha256 = _tokenizer(found.folder), found.source, digest.result()
     return model.eval()
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves out `nn.init`: its numbers would be thrown away, and on the meta device it imports torch's compiler (2 s)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def read_config(folder: Path, name: str) -> GPT2Config:
