@@ -26,10 +26,24 @@ def head_scores_bars(
     names = [f"L{layer}H{head}" for layer, head in zip(layers, heads)]
     shown = values[layers, heads]
     colour = palette.CATEGORIES[role % len(palette.CATEGORIES)]
-    traces = [_bars(names, shown, labels["now"], {"color": colour}, [f"{value:.2f}" for value in shown])]
-    if before is not None:
+    hover = f"<b>%{{y}}</b><br>{plain(labels['now'])} %{{customdata[0]:.3f}}"
+    past = None if before is None else np.asarray(before, dtype=float)[layers, heads]
+    if past is not None:
+        hover += f"<br>{plain(labels['before'])} %{{customdata[1]:.3f}}"
+    shared = {
+        "y": names,
+        "orientation": "h",
+        "cliponaxis": False,
+        "customdata": np.stack([shown, shown if past is None else past], axis=1),
+        "hovertemplate": hover + "<extra></extra>",
+    }
+    numbers = [f"{value:.2f}" for value in shown]
+    traces = [
+        go.Bar(**shared, x=shown, name=plain(labels["now"]), marker={"color": colour}, text=numbers, textposition="outside")
+    ]
+    if past is not None:
         outline = {"color": "rgba(0, 0, 0, 0)", "line": {"color": palette.NEUTRAL, "width": 1.5}}
-        traces.append(_bars(names, np.asarray(before, float)[layers, heads], labels["before"], outline, None))
+        traces.append(go.Bar(**shared, x=past, name=plain(labels["before"]), marker=outline))
     return picture(
         "head-scores",
         traces,
@@ -40,18 +54,4 @@ def head_scores_bars(
         barmode="overlay",
         bargap=0.28,
         showlegend=before is not None,
-    )
-
-
-def _bars(names: list[str], values: np.ndarray, name: str, marker: dict, text: list[str] | None) -> go.Bar:
-    return go.Bar(
-        x=values,
-        y=names,
-        name=plain(name),
-        orientation="h",
-        marker=marker,
-        text=text,
-        textposition="outside" if text else None,
-        cliponaxis=False,
-        hovertemplate=f"<b>%{{y}}</b><br>{plain(name)} %{{x:.3f}}<extra></extra>",
     )

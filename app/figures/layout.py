@@ -80,7 +80,7 @@ def picture(name: str, traces: Sequence[Any], description: str, height: int, **l
         "font": {"family": SANS, "size": 12, "color": palette.NEUTRAL},
         "hoverlabel": {
             "bgcolor": palette.INK,
-            "bordercolor": palette.INK,
+            "bordercolor": palette.NEUTRAL,
             "font": {"family": MONO, "color": palette.PANEL, "size": 12},
             "align": "left",
         },

@@ -35,7 +35,7 @@ def published_curves(
 
     sota: the best earlier result, a dashed level; line: a fit, drawn over the published sizes only; measured: points of
     our own, in another shape; highlight: names to ring; log_y: for perplexities.
-    labels: params, value (with unit), higher_is_better, lower_is_better, published, measured, sota, fit,
+    labels: params (say: millions), value (with unit), higher_is_better, lower_is_better, published, measured, sota, fit,
     description ({n}, {first}, {last}, {best}).
     Raises ValueError without points, and for values that a logarithmic axis cannot show.
     """
@@ -159,7 +159,7 @@ def _params_axis(points: Sequence[SizePoint], spread: tuple[float, float], title
         type="log",
         range=[float(np.log10(spread[0])), float(np.log10(spread[1]))],
         tickvals=sizes,
-        ticktext=[f"{size / 1e6:.0f}M" for size in sizes],
+        ticktext=[f"{size / 1e6:,.0f}" for size in sizes],
         tickangle=0,
         tickfont={"size": 11},
     )

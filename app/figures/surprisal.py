@@ -65,8 +65,8 @@ def _line(
         mode="lines+markers" if markers else "lines",
         line={"color": colour, "width": 2, "dash": dash},
         marker={"color": colour, "size": 6},
-        customdata=[[plain(string), 2.0**-value] for string, value in zip(strings, values)],
-        hovertemplate=f"<b>%{{customdata[0]}}</b> (%{{x}})<br>{plain(name)} %{{y:.2f}} bits{chance}<extra></extra>",
+        customdata=[[plain(string), 2.0**-value, i] for i, (string, value) in enumerate(zip(strings, values))],
+        hovertemplate=f"<b>%{{customdata[0]}}</b> (%{{customdata[2]}})<br>{plain(name)} %{{y:.2f}} bits{chance}<extra></extra>",
     )
 
 

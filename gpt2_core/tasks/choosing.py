@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
-from gpt2_core.scoring import logprob_of
+from gpt2_core.scoring import logprobs_of
 from gpt2_core.tasks.base import Choice
 
 
@@ -54,22 +55,24 @@ def pick(logprobs: Sequence[float]) -> int:
     return max(range(len(logprobs)), key=lambda index: logprobs[index])
 
 
-def score_choices(model: GPT2, choices: Sequence[Choice], bos: bool = True) -> ChoiceScores:
-    """Scores every candidate with the model and picks the likeliest.
+def score_choices(
+    model: GPT2, choices: Sequence[Choice], bos: bool = True, *, hook: HookFunction | None = None
+) -> ChoiceScores:
+    """Scores every candidate with the model and picks the likeliest. A prefix that candidates share is read once.
 
     Prefix and scored text are encoded apart, so that exactly the scored text is counted. bos: put `<|endoftext|>` in front,
     as before every document in training; full scoring needs it, for the first word has nothing else before it.
-    Raises ValueError for an empty prefix without bos, and for more tokens than the model's context.
+    hook: edits in force. Raises ValueError for an empty prefix without bos, and for more tokens than the model's context.
     """
-    scores = tuple(_score(model, choice, bos) for choice in choices)
-    return ChoiceScores(scores, pick([score.logprob for score in scores]))
-
-
-def _score(model: GPT2, choice: Choice, bos: bool) -> ChoiceScore:
-    encode = model.tokenizer.encode
-    prefix = [model.tokenizer.bos_id] * bos + encode(choice.prefix)
-    if not prefix:
-        raise ValueError(f"Nothing stands before the scored text of {choice.name!r}; score it with bos=True.")
-    tokens = encode(choice.scored)
-    logprobs = logprob_of(model, prefix, tokens)
-    return ChoiceScore(choice, tuple(tokens), tuple(float(value) for value in logprobs))
+    if any(not bos and not choice.prefix for choice in choices):
+        raise ValueError("Nothing stands before the scored text of a candidate; score it with bos=True.")
+    encode, start = model.tokenizer.encode, [model.tokenizer.bos_id] * bos
+    scores: dict[int, ChoiceScore] = {}
+    for prefix in dict.fromkeys(choice.prefix for choice in choices):
+        group = [index for index, choice in enumerate(choices) if choice.prefix == prefix]
+        texts = [encode(choices[index].scored) for index in group]
+        found = logprobs_of(model, start + encode(prefix), texts, hook=hook)
+        for index, continuation in zip(group, found, strict=True):
+            scores[index] = ChoiceScore(choices[index], continuation.ids, continuation.logprobs)
+    ordered = tuple(scores[index] for index in range(len(choices)))
+    return ChoiceScores(ordered, pick([score.logprob for score in ordered]))

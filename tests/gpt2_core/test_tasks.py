@@ -204,6 +204,24 @@ def test_pick_refuses_nothing_and_nan():
         pick([-1.0, math.nan])
 
 
+def test_a_shared_prefix_gives_what_each_candidate_gives_alone_and_edits_count():
+    model = random_model(tiny_config(), tokenizer=TOKENIZER)
+    choices = TASKS["choose"].choices(
+        {"context": "A dog ran.", "sentence": "The XXXXX barked.", "candidates": "dog, wild geese"}
+    )
+    together = score_choices(model, choices)
+    for choice, score in zip(choices, together.scores):
+        alone = score_choices(model, [choice]).scores[0]
+        assert score.tokens == alone.tokens == tuple(TOKENIZER.encode(choice.scored))
+        assert score.token_logprobs == pytest.approx(alone.token_logprobs, abs=1e-4)
+
+    def silence(name, tensor):
+        return torch.zeros_like(tensor) if name == "blocks.0.hook_mlp_out" else None
+
+    edited = score_choices(model, choices, hook=silence)
+    assert abs(edited.scores[0].logprob - together.scores[0].logprob) > 1e-3
+
+
 @pytest.mark.parametrize("scoring", ["partial", "full"])
 def test_scores_are_sums_of_the_models_own_logprobs(scoring):
     model = random_model(tiny_config(), tokenizer=TOKENIZER)
