@@ -99,7 +99,7 @@ def test_a_positioned_edit_changes_what_comes(model):
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "top_k": 50, "n": 2, "repetition_penalty": 1.1}])
 def test_a_batch_equals_its_rows_alone(model, short, n_ctx, hook, how):
     which = model if n_ctx == 64 else short
-    settings = dict(max_new_tokens=24, seed=3, hook=hook, stop_ids=(), **how)
+    settings = dict(max_new_tokens=18, seed=3, hook=hook, stop_ids=(), **how)
     batch = generate(which, RAGGED, **settings)
     alone = [s for ids in RAGGED for s in generate(which, ids, **settings).samples]
     assert [s.ids for s in batch.samples] == [s.ids for s in alone]
@@ -148,7 +148,7 @@ def test_bos_stays_in_front_when_the_context_slides(short):
     assert seen[0] == [EOS, *range(123, 130)] and len(seen[1]) == 8
 
 
-@pytest.mark.parametrize("new, kept", [(1, 16), (4, 13), (100, 8)])
+@pytest.mark.parametrize("new, kept", [(1, 16), (4, 13), (20, 8)])
 def test_a_prompt_longer_than_the_context_keeps_its_end(short, new, kept):
     ids = list(range(200, 250))
     got = generate(short, ids, max_new_tokens=new, stop_ids=())

@@ -100,6 +100,13 @@ def test_streams_and_seeds_differ():
     assert len(firsts) == 400
 
 
+@pytest.mark.parametrize("filters", [{"top_p": 1e-9}, {"min_p": 1.0}, {"top_k": 1}])
+def test_the_likeliest_token_survives_every_filter(filters):
+    logits = torch.randn(4, 1000, generator=torch.Generator().manual_seed(0))
+    kept = processed_logits(logits, None, Sampling(**filters)).isfinite()
+    assert kept.sum(-1).tolist() == [1] * 4 and kept.int().argmax(-1).equal(logits.argmax(-1))
+
+
 def test_zero_probability_is_never_drawn():
     logits = torch.full((1, 1000), -math.inf)
     logits[0, [0, 500, 999]] = 0.0
