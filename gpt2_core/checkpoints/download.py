@@ -6,6 +6,7 @@ begins large files anew after an interruption since huggingface_hub 2.)
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from gpt2_core.checkpoints.verify import CheckpointError, check_file
 from gpt2_core.config import SIZES
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in total)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 SMALL_FILES = (CONFIG, "vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json")
 
 
@@ -95,6 +97,8 @@ def _cache_of(plan: DownloadPlan) -> Path:
 def _asked(repo: str, revision: str | None, licence: str | None) -> DownloadPlan:
     with _one_sentence(f"asking the hub about {repo}"):
         info = huggingface_hub.HfApi(endpoint=constants.ENDPOINT).model_info(repo, revision=revision, files_metadata=True)
+    if revision is not None and COMMIT.fullmatch(revision) and info.sha != revision:
+        raise CheckpointError(f"The hub answered with revision {info.sha} of {repo}, but {revision} was asked for; try again.")
     files = _wanted(info)
     licence = licence or (info.card_data.get("license") if info.card_data else None) or "not stated; see the model's page"
     return DownloadPlan(repo, info.sha or revision or "main", files, sum(file.bytes or 0 for file in files), licence)
@@ -145,6 +149,8 @@ def _fetch_blob(plan: DownloadPlan, file: PlannedFile, sha256: str, bar: type) -
     with partial.open("ab") as target:
         headers = huggingface_hub.utils.build_hf_headers()
         have = target.tell()
+        if file.bytes is not None and have > file.bytes:
+            have = target.truncate(0)
         file_download.http_get(url, target, resume_size=have, headers=headers, expected_size=file.bytes, tqdm_class=bar)
     try:
         check_file(partial, file.bytes, sha256, f"The download of {file.name}", "it was thrown away, so try again")
@@ -161,10 +167,10 @@ def _bar(progress: Progress | None, before: int, total: int) -> type:
         def __init__(self, *args: object, initial: int = 0, **kwargs: object):
             self.n = initial
 
-        def update(self, n: float = 1) -> None:
+        def update(self, n: int = 1) -> None:
             self.n += n
             if progress is not None:
-                progress(before + int(self.n), total)
+                progress(before + self.n, total)
 
         def __enter__(self) -> "Bar":
             return self

@@ -18,7 +18,7 @@ from gpt2_core.model import GPT2
 def save_pretrained(model: GPT2, folder: str | Path) -> Path:
     """Write config.json, model.safetensors (the released names, the model's dtype) and the tokenizer's files.
 
-    Each file appears whole or not at all. Returns the folder. Raises OSError where it cannot be written.
+    Configuration and weights appear whole or not at all. Returns the folder. Raises OSError where it cannot be written.
     """
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)

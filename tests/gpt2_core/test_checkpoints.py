@@ -220,7 +220,9 @@ def put_in_cache(folder: Path, repository: str, revision: str, main: bool = Fals
         (at / "refs" / "main").write_text(revision)
 
 
-@pytest.mark.parametrize("cached, name", [("distilbert/distilgpt2", "distilgpt2"), ("distilgpt2", "distilgpt2"), ("me/x", "me/x")])
+@pytest.mark.parametrize(
+    "cached, name", [("distilbert/distilgpt2", "distilgpt2"), ("distilgpt2", "distilgpt2"), ("me/x", "me/x")]
+)
 def test_the_cache_is_read_under_old_and_new_ids(model, folder, no_network, cached, name):
     put_in_cache(folder, cached, "a" * 40, main=True)
     loaded = load(name)
@@ -292,7 +294,9 @@ def write(name, text):
 FAULTS = {
     "truncated or damaged": truncate,
     "Git LFS pointer": write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
-    r"lack h.1.mlp.c_fc.bias \(1 of 28 tensors missing": lambda f: rewrite(f, lambda t: {k: t[k] for k in t if k != "h.1.mlp.c_fc.bias"}),
+    r"lack h.1.mlp.c_fc.bias \(1 of 28 tensors missing": lambda f: rewrite(
+        f, lambda t: {k: t[k] for k in t if k != "h.1.mlp.c_fc.bias"}
+    ),
     "lack wte.weight": lambda f: rewrite(f, lambda t: {k: t[k] for k in t if k != "wte.weight"}),
     r"lack lm_head.weight": lambda f: reconfigure(f, tie_word_embeddings=False),
     r"c_attn.weight in .* has shape \[192, 64\], expected \[64, 192\]": lambda f: rewrite(
@@ -301,7 +305,9 @@ FAULTS = {
     r"wpe.weight in .* has shape \[32, 64\], expected \[64, 64\]": lambda f: reconfigure(f, n_positions=64),
     r"says 3 layers, but .* holds 2": lambda f: reconfigure(f, n_layer=3),
     r"says 1 layers, but .* holds 2": lambda f: reconfigure(f, n_layer=1),
-    "holds score.weight .1 such tensors., which GPT-2 does not have": lambda f: rewrite(f, lambda t: t | {"score.weight": torch.ones(2)}),
+    "holds score.weight .1 such tensors., which GPT-2 does not have": lambda f: rewrite(
+        f, lambda t: t | {"score.weight": torch.ones(2)}
+    ),
     "stored as I8": lambda f: rewrite(f, lambda t: t | {"wte.weight": t["wte.weight"].to(torch.int8)}),
     "a second time": lambda f: rewrite(f, lambda t: t | {"transformer.wpe.weight": t["wpe.weight"].clone()}),
     "h.1.ln_2.weight in .* holds NaN": set_value("h.1.ln_2.weight", torch.nan),
