@@ -34,13 +34,11 @@ TEXT_KEYS = (
 
 def pool_patterns(patterns: np.ndarray, block: int, *, hide_first: bool = False) -> np.ndarray:
     """Largest weight of each `block` x `block` piece: [... query key] -> [... ceil(query/block) ceil(key/block)]."""
-    queries, keys = patterns.shape[-2:]
-    padding = [(0, 0)] * (patterns.ndim - 2) + [(0, -queries % block), (0, -keys % block)]
-    values = np.pad(patterns, padding)
+    starts = np.arange(0, patterns.shape[-2], block), np.arange(0, patterns.shape[-1], block)
+    rows = np.maximum.reduceat(patterns, starts[0], axis=-2)  # rows first: memory order, several times faster
     if hide_first:
-        values[..., 0] = 0
-    shape = (*values.shape[:-2], values.shape[-2] // block, block, values.shape[-1] // block, block)
-    return values.reshape(shape).max((-3, -1))
+        rows[..., 0] = 0
+    return np.maximum.reduceat(rows, starts[1], axis=-1)
 
 
 def head_grid_value(

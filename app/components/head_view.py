@@ -56,9 +56,7 @@ def head_view_value(
         if array is not None and not (array.min() >= 0 and array.max() <= 1 + 1e-4):
             raise ValueError(f"{name} has weights outside 0..1; give attention weights after the softmax.")
     if show not in ("after", "before", "difference") or mode not in ("matrix", "lines"):
-        raise ValueError(
-            f"got mode={mode!r}, show={show!r}; choose mode matrix or lines and show after, before or difference."
-        )
+        raise ValueError(f"got mode={mode!r}, show={show!r}; choose mode matrix or lines and show after, before or difference.")
     if arrays[1] is None and show != "after":
         raise ValueError(f"got show={show!r} without weights from before the edits; pass `before` or show 'after'.")
     edited = sorted((int(q), int(k)) for q, k in edited_cells)

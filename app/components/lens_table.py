@@ -133,9 +133,7 @@ def _check(
     if unknown := set(arrays) - set(COLORS):
         raise ValueError(f"got colours {sorted(unknown)}; known are {', '.join(COLORS)}.")
     if color not in arrays:
-        raise ValueError(
-            f"got color={color!r} without its numbers; pass them in `colors` or choose {', '.join(arrays)}."
-        )
+        raise ValueError(f"got color={color!r} without its numbers; pass them in `colors` or choose {', '.join(arrays)}.")
     for table in tables:
         if table is not None and (len(table) != shape[0] or any(len(row) != shape[1] for row in table)):
             raise ValueError(f"a table of texts is not {shape[0]} x {shape[1]}; give one text per row and token.")

@@ -60,9 +60,9 @@ function buildFoot() {
 /* ---- painting ------------------------------------------------------------------------------------------------- */
 function fit() {
   const layers = value.tiles.length / value.columns, width = box.clientWidth;
-  const wide = value.matrix ? (width - LABEL) / value.columns - GAP : (width + GAP) / Math.max(2, Math.floor(width / 128)) - GAP - 8;
-  const tall = value.matrix ? 760 / layers - GAP : 132;
-  return Math.round(Math.max(46, Math.min(wide, tall, 148)));
+  const across = Math.max(2, Math.round(width / 140)), wide = value.matrix ? (width - LABEL - 4) / value.columns - GAP : (width - 4 - 8 * (across - 1)) / across - 8;
+  const tall = value.matrix ? 760 / layers - GAP : 150;
+  return Math.floor(Math.max(40, Math.min(wide, tall, 150)));
 }
 function at(index, row, column) {
   const n = value.pixels, x = (index % value.columns) * n, y = Math.floor(index / value.columns) * n;
@@ -92,6 +92,14 @@ function mark(focus = false) {
   const stop = tiles[Math.max(0, wanted ?? 0)];
   if (stop) { stop.tabIndex = 0; if (focus) stop.focus({ preventScroll: true }); }
 }
+/* Only the box scrolls: a selection made elsewhere must not move the page. */
+function reveal() {
+  const node = box.querySelector(`.${SELECTED}`);
+  if (!node || node === document.activeElement) return;
+  const top = value.matrix ? 26 : 4, left = value.matrix ? LABEL + 4 : 4;
+  box.scrollTop = Math.max(Math.min(box.scrollTop, node.offsetTop - top), node.offsetTop + node.offsetHeight + 8 - box.clientHeight);
+  box.scrollLeft = Math.max(Math.min(box.scrollLeft, node.offsetLeft - left), node.offsetLeft + node.offsetWidth + 8 - box.clientWidth);
+}
 async function draw() {
   const next = G.snapshot(props);
   if (!next || !next.png || next.id === value?.id) return;
@@ -100,6 +108,7 @@ async function draw() {
   const same = value && same_tiles(value, next);
   [value, sheet] = [next, pixels];
   if (same) { mark(); element.dataset.painted = value.id; } else { build(); paint(true); }
+  reveal();
 }
 const same_tiles = (a, b) => ["picture", "tiles", "text", "matrix", "columns", "tokens", "hide_first"].every((k) => JSON.stringify(a[k]) === JSON.stringify(b[k]));
 

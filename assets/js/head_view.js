@@ -29,12 +29,13 @@ async function draw() {
     if (turn !== drawing) return;
     s.data = { after, before, difference: before && after.map((v, i) => v - before[i]) };
   }
-  const first = !s.value, was = s.value;
+  const first = !s.value, was = s.value, moved = first || was.position !== next.position || was.tokens.length !== next.tokens.length;
   s.value = next;
   if (first || was.mode !== next.mode) s.mode = next.mode;
   if (first || was.show !== next.show || !s.data[s.show]) s.show = next.show;
   if (first || was.tokens.length !== next.tokens.length) s.zoom = 1;
   s.cursor = s.hover = null;
+  s.seek = s.seek || moved;
   refresh();
 }
 function refresh() {
@@ -51,6 +52,8 @@ function layout() {
   box.style.height = `${Math.min(s.height, s.mode === "matrix" ? Math.max(320, Math.min(innerHeight * 0.8, 760)) : 620)}px`;
   space.style.width = `${s.width}px`;
   space.style.height = `${s.height}px`;
+  if (s.seek && s.value.position !== null) View.reveal(s, { query: s.value.position, key: View.best(s, s.value.position) }, true);
+  s.seek = false;
   View.render(s);
   element.dataset.painted = s.value.id;
 }
@@ -64,7 +67,7 @@ function group(label, names, current, choose) {
 }
 function buildBar() {
   const v = s.value, t = v.text, zoom = (sign, label, name) => el("button", { type: "button", class: "gb-button hv-zoom", "aria-label": label, text: name, onclick: () => zoomBy(sign) });
-  const parts = [el("strong", { class: "hv-title", text: v.label || `L${v.layer}H${v.head}` }), group(t.view_label, ["matrix", "lines"], s.mode, (m) => { s.mode = m; s.hover = s.cursor = null; })];
+  const parts = [el("strong", { class: "hv-title", text: v.label || `L${v.layer}H${v.head}` }), group(t.view_label, ["matrix", "lines"], s.mode, (m) => { s.mode = m; s.hover = s.cursor = null; s.seek = true; })];
   if (s.data.before) parts.push(group(t.compare_label, ["after", "before", "difference"], s.show, (x) => { s.show = x; }));
   if (s.mode === "matrix") parts.push(el("div", { class: "hv-group", role: "group", "aria-label": t.zoom_label }, [zoom(-1, t.zoom_out, "\u2212"), zoom(0, t.fit, "\u2922"), zoom(1, t.zoom_in, "+")]));
   bar.replaceChildren(...parts);
@@ -127,8 +130,8 @@ canvas.addEventListener("keydown", (e) => {
   e.preventDefault();
   const clamp = (x) => Math.max(0, Math.min(n() - 1, x)), start = s.cursor || { query: s.value.position ?? n() - 1, key: View.best(s, s.value.position ?? n() - 1) };
   if (!move) return choose({ query: start.query, key: s.mode === "lines" ? null : start.key ?? View.best(s, start.query) });
-  const query = s.cursor || !move[0] ? clamp(start.query + move[0]) : start.query;
-  s.cursor = { query, key: s.mode === "lines" ? null : clamp((start.key ?? View.best(s, query)) + (s.cursor ? move[1] : 0)) };
+  const query = clamp(start.query + move[0]);
+  s.cursor = { query, key: s.mode === "lines" ? null : clamp((start.key ?? View.best(s, query)) + move[1]) };
   const spot = View.reveal(s, s.cursor);
   hover(s.cursor, null);
   later();

@@ -98,7 +98,7 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
   }
   function marks(s, c, n) {
     const outline = (q, k, wide, tall, colour, width) => { c.strokeStyle = G.css(colour); c.lineWidth = width; c.strokeRect(k * s.cell, q * s.cell, wide * s.cell, tall * s.cell); };
-    if (s.value.position !== null) outline(s.value.position, 0, causalEnd(s, s.value.position), 1, "--gb-accent", 1.5);
+    if (s.value.position !== null) outline(s.value.position, 0, causalEnd(s, s.value.position), 1, "--gb-accent", s.cell < 6 ? 0.8 : 1.5);
     for (const [q, k] of s.value.edited) outline(q, k, 1, 1, "--gb-warn", 2.5);
     const cell = s.hover || s.cursor;
     if (!cell || cell.query === null || cell.key === null) return;
@@ -137,11 +137,12 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
     const focus = cell || (s.value.position !== null ? { query: s.value.position, key: null } : null), y = (i) => s.top + (i + 0.5) * ROW - sy;
     c.scale(ratio, ratio);
     const drawn = focus ? around(s, focus) : s.links.list;
+    const base = focus ? 0.12 : 0, faint = cell ? [] : focus ? s.links.list : [];
     c.save(); c.beginPath(); c.rect(0, s.top, f.w, f.h - s.top); c.clip();
-    for (const [q, k, v] of drawn) {
+    for (const [i, [q, k, v]] of [...faint, ...drawn].entries()) {
       const a = y(q), b = y(k), strength = Math.min(1, Math.abs(v) / s.range);
       if ((a < 0 && b < 0) || (a > f.h && b > f.h)) continue;
-      c.globalAlpha = Math.max(0.04, strength); c.strokeStyle = hue(s, v); c.lineWidth = 1 + 2.5 * strength;
+      c.globalAlpha = i < faint.length ? 0.22 * strength : base + (1 - base) * Math.max(0.04, strength); c.strokeStyle = hue(s, v); c.lineWidth = 1 + 2.5 * strength;
       c.beginPath(); c.moveTo(x0 + 4, a); c.bezierCurveTo((x0 + x1) / 2, a, (x0 + x1) / 2, b, x1 - 4, b); c.stroke();
     }
     c.globalAlpha = 1;
@@ -178,7 +179,7 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
   /* The strongest partners of one word, for tooltip and screen reader. */
   function summary(s, cell) {
     const list = around(s, cell).sort((a, b) => Math.abs(b[2]) - Math.abs(a[2])).slice(0, 5), t = s.value.tokens;
-    return [fill(s.value.text.keys, { token: t[cell.query ?? cell.key] }), ...list.map(([q, k, v]) => `${t[q]} \u2192 ${t[k]}  ${amount(s, v, 4)}`)].join("\n");
+    return [fill(s.value.text.keys, { token: t[cell.query ?? cell.key] }), ...list.map(([q, k, v]) => `${t[q]} \u2192 ${t[k]} ${amount(s, v, 4)}`)].join("\n");
   }
 
   /* ---- places ---- */
@@ -192,10 +193,11 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
     const found = P.strongest((i, j) => at(s, i, j), q, Math.min(n, q + reach), k, Math.min(n, k + reach));
     return { query: found[1], key: found[2], pooled: true };
   }
-  /* Scroll so that a cell is visible; returns its place in the canvas. */
-  function reveal(s, cell) {
+  /* Scroll so that a cell is visible, or in the middle; returns its place in the canvas. */
+  function reveal(s, cell, center = false) {
     const b = s.box, y = cell.query * s.cell, x = (cell.key ?? 0) * s.cell;
-    b.scrollTop = Math.max(Math.min(b.scrollTop, y), y + s.cell + s.top + 14 - b.clientHeight);
+    if (center && y + s.cell + s.top > b.clientHeight) b.scrollTop = y - (b.clientHeight - s.top) / 2;
+    else b.scrollTop = Math.max(Math.min(b.scrollTop, y), y + s.cell + s.top + 14 - b.clientHeight);
     if (s.mode === "matrix") b.scrollLeft = Math.max(Math.min(b.scrollLeft, x), x + s.cell + s.left + 14 - b.clientWidth);
     return { x: s.mode === "lines" ? s.column : s.left + x + s.cell / 2 - b.scrollLeft, y: s.top + y + s.cell / 2 - b.scrollTop };
   }

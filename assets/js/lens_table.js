@@ -29,7 +29,7 @@ async function draw() {
   const chosen = value.selected && { row: value.rows.findIndex((r) => r.index === value.selected[0]), pos: value.selected[1] };
   cursor = chosen && chosen.row >= 0 ? chosen : null;
   if (same) columns(true); else build();
-  if (cursor && !box.contains(document.activeElement)) reveal(cursor, false);
+  if (cursor && box.clientWidth && !box.contains(document.activeElement)) reveal(cursor, false);
   element.dataset.painted = value.id;
 }
 const count = () => value.tokens.length;
@@ -112,8 +112,8 @@ function spoken(row, pos) {
 }
 function details(row, pos) {
   const i = cellOf(row, pos), t = value.text, lines = [`${value.rows[row].label} \u00b7 ${fill(t.position, { position: pos })} \u00b7 ${value.tokens[pos]}`];
-  if (data.words5) for (let k = 0; k < data.width5; k++) { const p = data.p5[i * data.width5 + k]; if (p >= 0) lines.push(`${p.toFixed(4)}  ${value.words[data.words5[i * data.width5 + k]]}`); }
-  else lines.push(`${data.p[i].toFixed(4)}  ${value.words[data.top[i]]}`);
+  if (data.words5) for (let k = 0; k < data.width5; k++) { const p = data.p5[i * data.width5 + k]; if (p >= 0) lines.push(`${p.toFixed(4)} ${value.words[data.words5[i * data.width5 + k]]}`); }
+  else lines.push(`${data.p[i].toFixed(4)} ${value.words[data.top[i]]}`);
   if (color !== "probability") lines.push(`${t[`unit_${color}`]}: ${color === "rank" ? Math.round(data.colors.rank[i]) + 1 : data.colors[color][i].toFixed(2)}`);
   if (data.before && data.before[i] !== data.top[i]) lines.push(fill(t.hover_before, { before: value.words[data.before[i]] }));
   if (value.target) lines.push(fill(t.hover_target, { target: value.target.text, rank: (Math.round(data.targetRank[i]) + 1).toLocaleString(), p: G.pct(data.targetP[i]) }));
@@ -186,7 +186,7 @@ function json() {
 }
 
 let width = 0;
-new ResizeObserver(() => { if (value && box.clientWidth && box.clientWidth !== width) { const first = !width; width = box.clientWidth; if (first) build(); else columns(true); } }).observe(box);
+new ResizeObserver(() => { if (value && box.clientWidth && box.clientWidth !== width) { const first = !width; width = box.clientWidth; if (first) build(); else columns(true); if (first && cursor) reveal(cursor, false); } }).observe(box);
 G.onTheme(() => { if (value) build(); }, element);
 watch("value", draw);
 draw();
