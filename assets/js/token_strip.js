@@ -125,12 +125,27 @@ function svg() {
     return [
       ...boxes.map((box) => G.sx('rect', { ...at(box), width: box.width, height: box.height, rx: 3, fill, stroke: G.css('--gb-line') })),
       token.before === null ? '' : G.sx('rect', { x: first.x, y: first.y + boxes[0].height - 4, width: boxes[0].width, height: 4, fill: colour(token.before, token.sign), stroke: G.css('--gb-line-strong'), 'stroke-width': .5 }),
+      ...boxes.map((box) => underline(token.kind, at(box).x, at(box).y + box.height, box.width)),
       G.sx('text', { x: first.x + boxes[0].width / 2, y: first.y + boxes[0].height / 2, fill: ink, 'text-anchor': 'middle', 'dominant-baseline': 'central' }, null, token.text),
     ];
   });
-  const width = Math.max(320, list.scrollWidth + 2 * pad), height = list.scrollHeight + 2 * pad + (value.legend ? 34 : 0);
-  if (value.legend) parts.push(scale(pad, height - 26));
-  return G.svgDoc(width, height, parts, value.label);
+  const right = Math.max(0, ...nodes.map(({ node }) => node.getBoundingClientRect().right - origin.left + list.scrollLeft));
+  const bottom = list.scrollHeight + 2 * pad, written = ['generated', 'continued'].filter((kind) => value.tokens.some((t) => t.kind === kind));
+  if (value.legend) parts.push(scale(pad, bottom + 4));
+  let x = pad;
+  for (const kind of written) {
+    const y = bottom + (value.legend ? 38 : 14);
+    parts.push(underline(kind, x, y, 18), G.sx('text', { x: x + 24, y, fill: G.css('--gb-muted') }, null, value.text[kind]));
+    x += 48 + 8 * value.text[kind].length;
+  }
+  const words = value.legend ? 8 * Object.values(value.legend).join('').length + 170 : 0;
+  return G.svgDoc(Math.ceil(Math.max(right + 2 * pad, words, x + pad)), bottom + (value.legend ? 24 : 0) + (written.length ? 24 : 0), parts, value.label);
+}
+
+/* Text of the model stays marked in a saved picture too. */
+function underline(kind, x, y, width) {
+  const look = { generated: ['--gb-cat-2', null], continued: ['--gb-cat-3', '2 2'] }[kind];
+  return look ? G.sx('line', { x1: x, x2: x + width, y1: y, y2: y, stroke: G.css(look[0]), 'stroke-width': 2, 'stroke-dasharray': look[1] }) : '';
 }
 
 function scale(x, y) {
@@ -148,22 +163,27 @@ function draw() {
   value = next;
   list.setAttribute('aria-label', value.label);
   const focused = fillList();
-  mark(value.selected, focused && !list.contains(document.activeElement));
+  mark(waiting === null ? value.selected : selected, focused && !list.contains(document.activeElement));
   drawFoot();
   element.dataset.painted = value.id;
 }
 
-function choose(node) {
+let waiting = null;
+function send(pos, delay) {                              // one event for a burst of arrow keys, none is left behind
+  clearTimeout(waiting);
+  waiting = setTimeout(() => { waiting = null; trigger('tokenselect', { pos }); }, delay);
+}
+function choose(node, delay) {
   if (node.token.pos === selected) return;
   mark(node.token.pos, false);
-  trigger('tokenselect', { pos: node.token.pos });
+  send(node.token.pos, delay);
 }
-list.addEventListener('click', (e) => { const node = e.target.closest(ITEM); if (node) { choose(node); node.focus({ preventScroll: true }); } });
+list.addEventListener('click', (e) => { const node = e.target.closest(ITEM); if (node) { choose(node, 0); node.focus({ preventScroll: true }); } });
 list.addEventListener('keydown', (e) => {
   const node = e.target.closest(ITEM);
-  if (node && (e.key === 'Enter' || e.key === ' ')) { e.preventDefault(); trigger('tokenselect', { pos: node.token.pos }); mark(node.token.pos, false); }
+  if (node && (e.key === 'Enter' || e.key === ' ')) { e.preventDefault(); mark(node.token.pos, false); send(node.token.pos, 0); }
 });
-G.roving(list, { selector: ITEM, onMove: choose });
+G.roving(list, { selector: ITEM, onMove: (node) => choose(node, 90) });
 G.tooltip(list, ITEM, (node) => node.token.title);
 G.onTheme(() => nodes.forEach(({ node }) => paint(node, node.token)), element);
 new ResizeObserver(() => {                              // chosen while the tab was hidden: show it now

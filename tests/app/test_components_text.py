@@ -165,12 +165,13 @@ def _page_under_test():
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
 
     def report(event: gr.EventData):
+        time.sleep(0.15)  # slower than a held arrow key
         return json.dumps(event._data, sort_keys=True)
 
     def stream():
         for n in range(1, 41):
             tokens = [StripToken(i, f"·w{i}", kind="generated") for i in range(n)]
-            yield token_strip_value(tokens, text=TEXT, label="generated", inline=True)
+            yield token_strip_value(tokens, text=TEXT, label="generated", inline=True, export="generated")
 
     long = token_strip_value(
         [StripToken(i, f"·w{i}", shade=i / 1024) for i in range(1024)], text=TEXT, label="long", selected=1000
@@ -190,7 +191,7 @@ def _page_under_test():
                 bars_ = next_token.next_token("bars", bars)
                 other = alts.alternatives("alts", alternatives_value(7, Chosen("·w1", 0.3), rows([0.6, 0.3]), text=TEXT))
                 far = token_strip.token_strip("long", long)
-        strip.tokenselect(report, None, log, **quiet)
+        strip.tokenselect(report, None, log, trigger_mode="multiple", **quiet)
         bars_.tokenpick(report, None, log, **quiet)
         other.continuefrom(report, None, log, **quiet)
         chips.editremove(report, None, log, **quiet)
@@ -256,6 +257,26 @@ def test_tokens_are_chosen_by_mouse_and_keys_and_markup_stays_text(page):
     logged(page, '{"pos": 2}')
     assert page.locator("#strip [aria-selected='true']").get_attribute("data-pos") == "2"
     assert page.locator("#strip [tabindex='0']").count() == 1
+
+
+@pytest.mark.browser
+def test_after_quick_keys_the_server_knows_the_last_choice(page):
+    page.locator("#strip [data-pos='1']").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    assert page.locator("#strip [aria-selected='true']").get_attribute("data-pos") == "6"
+    logged(page, '{"pos": 6}')
+
+
+@pytest.mark.browser
+def test_a_saved_picture_still_says_what_the_model_wrote(page):
+    page.locator("#more").click()
+    page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=15000)
+    page.locator("#prose .gb-export").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name="SVG").click()
+    svg = Path(waiting.value.path()).read_text()
+    assert "&#60;generated&#62;" in svg and svg.count("<line ") == 41  # forty tokens and the key
 
 
 @pytest.mark.browser
