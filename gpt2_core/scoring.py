@@ -236,7 +236,7 @@ def perplexity(
             break
         for targets, logits in _predictions(model, sequence, window, hook):
             chosen = logits.gather(1, targets[:, None])[:, 0]
-            nats += (logits.logsumexp(-1) - chosen).double().sum().item()
+            nats += (logits.logsumexp(-1) - chosen).cpu().double().sum().item()  # MPS has no float64
             n_scored += len(targets)
         read = window.end
         if progress is not None:

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from helpers import random_model, some_tokens, tiny_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpt2_core import accounting
 from gpt2_core.cache import KVCache
 from gpt2_core.config import RELEASED, SIZES
 from gpt2_core.model import GPT2
-from tests.helpers import random_model, some_tokens, tiny_config
 
 GIB = 2**30
 

@@ -319,3 +319,14 @@ def test_gradients_stay_on_for_the_reader_of_a_stream(model):
     with torch.enable_grad():
         for _ in stream(model, "Hello", max_new_tokens=2):
             assert torch.is_grad_enabled()
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_what_the_cpu_draws(model):
+    settings = dict(max_new_tokens=12, temperature=1.0, top_p=0.9, n=2, repetition_penalty=1.2)
+    on_cpu = generate(model, RAGGED, **settings)
+    copy = random_model(tiny_config(), tokenizer=model.tokenizer).to("cuda")
+    on_gpu = generate(copy, RAGGED, **settings)
+    assert [s.ids for s in on_gpu.samples] == [s.ids for s in on_cpu.samples]
+    for gpu, cpu in zip(on_gpu.samples, on_cpu.samples, strict=True):
+        assert gpu.logprobs == pytest.approx(cpu.logprobs, abs=1e-3)
