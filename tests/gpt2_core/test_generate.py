@@ -1,7 +1,5 @@
 """Generation against Hugging Face's, against a loop without a cache, and against itself (batch, stream, seed)."""
 
-import random
-
 import pytest
 import torch
 from helpers import hf_model, random_model, tiny_config
@@ -10,7 +8,6 @@ from gpt2_core.generate import generate, stream
 from gpt2_core.model import GPT2
 from gpt2_core.results import Step, collect
 from gpt2_core.sampling import Sampling, generators, sample
-from gpt2_core.streaming import TextStream
 from gpt2_core.tokenizer import Tokenizer
 
 EOS = 50256
@@ -211,9 +208,6 @@ def test_numbers_are_of_the_models_own_distribution(model):
         assert [a.logprob for a in step] == pytest.approx(row.topk(4).values.tolist(), abs=1e-4)
 
 
-# -- stopping -----------------------------------------------------------------------------------------------------------------
-
-
 def test_a_stop_string_across_tokens_cuts_the_text(model):
     whole = generate(model, "Hello", max_new_tokens=12, temperature=1.0, seed=2)
     pieces = [model.tokenizer.decode([i]) for i in whole.ids]
@@ -244,32 +238,6 @@ def test_cancel_at_any_token(model, after):
     assert [s.text for s in got.samples] == [model.tokenizer.decode(s.ids) for s in got.samples]
 
 
-def test_text_stream_never_shows_a_stop_string_nor_half_a_character():
-    tokenizer, rng = Tokenizer.load(), random.Random(0)
-    for _ in range(400):
-        text = "".join(rng.choice(["a", "b", "ab", " ", "한", "😀", "é", "\n"]) for _ in range(rng.randint(0, 14)))
-        ids = [tokenizer.encode(bytes([b]).decode("latin1"))[0] if b < 128 else None for b in text.encode()]
-        ids = tokenizer.encode(text) if None in ids else ids  # single letters where that is possible
-        stop = ["".join(rng.choice("ab 한") for _ in range(rng.randint(1, 4))) for _ in range(rng.randint(0, 2))]
-        row, pieces = TextStream(tokenizer, (), stop), []
-        for id in ids:
-            pieces.append(row.push(id))
-            if row.stopped:
-                break
-        pieces.append(row.flush())
-        cuts = [text.index(s) for s in stop if s in text]
-        assert "".join(pieces) == text[: min(cuts, default=len(text))]
-        assert row.stopped == bool(cuts)
-        assert not any("\ufffd" in piece for piece in pieces)
-
-
-def test_a_prompt_that_ends_inside_a_character_is_completed():
-    tokenizer = Tokenizer.load()
-    first, *rest = tokenizer.encode("😀")
-    row = TextStream(tokenizer, [40, first])
-    assert "".join(row.push(id) for id in rest) == "😀"
-
-
 def test_streamed_pieces_are_whole_characters(model):
     ids = model.tokenizer.encode("안녕 😀 héllo")
     script = iter([*ids, EOS])
@@ -280,9 +248,6 @@ def test_streamed_pieces_are_whole_characters(model):
     force.wants = lambda name: name == "hook_unembed"
     pieces = [step.text for step in stream(model, "x", hook=force, max_new_tokens=40)]
     assert "".join(pieces) == "안녕 😀 héllo" and not any("\ufffd" in piece for piece in pieces)
-
-
-# -- settings -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_gpu_number_too_high_is_one_sentence(monkeypatch):
         runtime.resolve_device("cuda:1")
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "meta", "xpu"])
+@pytest.mark.parametrize("name", ["gpu0", "", "cuda:x", "meta", "xpu"])
 def test_unknown_devices_name_the_choices(name):
     with pytest.raises(ValueError, match="expected auto, cpu, cuda"):
         runtime.resolve_device(name)
