@@ -1,0 +1,172 @@
+"""How the page hangs together: sections that show the state, and events that change it.
+
+While the page is built, each part declares what it shows (`page.shows`) and which events change the state (`page.changes`).
+`page.wire()` then registers the events. One event is one round trip: the state is changed, and every section that looks
+different because of it, in the header or in the visible tab, is computed and sent. A section whose picture would be the same
+is neither computed nor sent, so going back to a tab costs nothing.
+
+A ValueError is a sentence for the user: it is shown where the eye is, and everything else stays as it was.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.components.i18n import I18N
+from app.components.message import message, message_value
+from app.service.view import View
+from app.state import PageState
+from app.store import ModelStore
+from app.text import words
+from app.zero_gpu import on_gpu
+
+Render = Callable[..., Sequence[Any]]
+Update = Callable[..., PageState]
+
+
+class Notice(Exception):  # noqa: N818 - not an error: something to tell, with the new state
+    """Raised by an update to change the state and say a sentence about it."""
+
+    def __init__(self, state: PageState, text: str):
+        super().__init__(text)
+        self.state, self.text = state, text
+
+
+@dataclass(frozen=True)
+class Section:
+    """Components that are filled together. tab None is the header, shown on every tab.
+
+    render(view, *input values) -> one value per output. depends(state) names what the picture depends on besides the inputs.
+    control: the outputs are things a person sets (a text box); an event that came from them does not write back to them.
+    """
+
+    tab: str | None
+    outputs: tuple[Any, ...]
+    render: Render
+    inputs: tuple[Any, ...] = ()
+    depends: Callable[[PageState], Hashable] = lambda state: state.but(tab="playground")
+    control: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    listener: Callable[..., Any]
+    update: Update
+    inputs: tuple[Any, ...]
+    own_control: bool
+    event_data: bool
+    options: dict[str, Any]
+
+
+class Page:
+    """The page while it is being built; see the module's description."""
+
+    def __init__(self, store: ModelStore):
+        self.store = store
+        self.state = gr.State(None)  # None until the address has been read
+        self._drawn = gr.State({})  # section number -> what it was drawn from
+        self._sections: list[Section] = []
+        self._changes: list[Change] = []
+        self.message = None
+
+    def label(self, key: str) -> Any:
+        """A static label, translated in the browser."""
+        return I18N(key)
+
+    def add_message(self) -> None:
+        """The place for sentences: errors and notices."""
+        self.message = message("gb_message")
+
+    def shows(
+        self, tab: str | None, outputs: Iterable[Any], render: Render, *, inputs: Iterable[Any] = (), **options: Any
+    ) -> None:
+        """Declares a section. See `Section` for the options `depends` and `control`."""
+        self._sections.append(Section(tab, tuple(outputs), render, tuple(inputs), **options))
+
+    def changes(
+        self,
+        listener: Callable[..., Any],
+        update: Update,
+        *,
+        inputs: Iterable[Any] = (),
+        own_control: bool = False,
+        event_data: bool = False,
+        **options: Any,
+    ) -> None:
+        """Declares an event that changes the state: update(state, *input values[, event]) -> state.
+
+        own_control: the event comes from a control that already shows its value. Other options go to Gradio's listener.
+        """
+        self._changes.append(Change(listener, update, tuple(inputs), own_control, event_data, options))
+
+    def refreshes(self, listener: Callable[..., Any], **options: Any) -> None:
+        """Declares an event that changes no state but an input of some section (a switch inside a tab)."""
+        self.changes(listener, lambda state: state, **options)
+
+    def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], PageState]) -> None:
+        """Registers everything. `first_state(request)` reads the address when the page opens."""
+        inputs = list(dict.fromkeys(i for s in self._sections for i in s.inputs))
+        outputs = [self.state, self._drawn, self.message, *dict.fromkeys(o for s in self._sections for o in s.outputs)]
+        common = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private"}
+
+        def opened(request: gr.Request, drawn, *values):
+            blank = PageState(model=self.store.settings.model)
+            return self._respond(lambda state: first_state(request), blank, {}, dict(zip(inputs, values)), False)
+
+        demo.load(opened, [self._drawn, *inputs], **common)
+        for change in self._changes:
+            options = {
+                "show_progress": "hidden",
+                "trigger_mode": "always_last",
+                "concurrency_id": "state",
+                "concurrency_limit": 2,
+            }
+            change.listener(
+                on_gpu(self._handler(change, inputs)),
+                [self.state, self._drawn, *inputs, *change.inputs],
+                **{**common, **options, **change.options},
+            )
+
+    def _handler(self, change: Change, inputs: list[Any]) -> Callable[..., dict]:
+        def respond(state: PageState | None, drawn: dict, values: Sequence[Any], event: Any = None) -> dict:
+            if state is None:  # Gradio selects a tab before the page has opened
+                return {self._drawn: gr.skip()}
+            own = [*values[len(inputs) :], *([event] if change.event_data else [])]
+            shown = dict(zip(inputs, values[: len(inputs)]))
+            return self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control)
+
+        def plain(state, drawn, *values):
+            return respond(state, drawn, values)
+
+        def with_event(event: gr.EventData, state, drawn, *values):
+            return respond(state, drawn, values, event)
+
+        return with_event if change.event_data else plain
+
+    def _respond(self, update, state: PageState, drawn: dict, values: dict, own_control: bool) -> dict:
+        said, kind = "", "notice"
+        try:
+            try:
+                new = update(state)
+            except Notice as notice:
+                new, said = notice.state, notice.text
+            out, drawn = self._draw(new, drawn, values, own_control)
+        except ValueError as error:
+            new, out, said, kind = state, {}, str(error), "error"
+        serial = drawn.get("serial", 0) + bool(said)
+        message = message_value(said, close=words(state.lang)("page.close"), kind=kind, serial=serial)
+        return {**out, self.state: new, self._drawn: {**drawn, "serial": serial}, self.message: message}
+
+    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool) -> tuple[dict, dict]:
+        view, out, now = View(self.store, state), {}, dict(drawn)
+        for number, section in enumerate(self._sections):
+            if section.tab not in (None, state.tab):
+                continue
+            inputs = [values[i] for i in section.inputs]
+            key = repr((section.depends(state), inputs))
+            if drawn.get(number) != key and not (section.control and own_control):
+                out.update(zip(section.outputs, section.render(view, *inputs), strict=True))
+            now[number] = key
+        return out, now

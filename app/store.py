@@ -1,0 +1,124 @@
+"""The only thing of the program that changes while it runs: the models in memory, and results worth keeping for a while."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.settings import Settings
+from gpt2_core.accounting import weight_bytes
+from gpt2_core.checkpoints import ModelEntry, available, describe_download, fetch, load
+from gpt2_core.model import GPT2
+from gpt2_core.runtime import resolve_device, resolve_dtype
+
+KEPT_RESULTS = 48
+
+
+class ModelStore:
+    """Loads models on demand within a memory budget, and keeps recent results.
+
+    Safe to use from several threads. Nothing is downloaded except by `download`.
+    """
+
+    def __init__(self, settings: Settings = Settings()):  # noqa: B008 - frozen
+        self.settings = settings
+        self.device: torch.device = resolve_device(settings.device)
+        self.dtype: torch.dtype = resolve_dtype(settings.dtype)
+        self._models: OrderedDict[str, GPT2] = OrderedDict()
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._loading, self._lock = threading.Lock(), threading.Lock()
+
+    @property
+    def budget(self) -> int:
+        """Bytes of weights that may be in memory at once."""
+        return int(self.settings.memory_gb * 1e9)
+
+    def entries(self) -> list[ModelEntry]:
+        """Every model the page can offer: embedded, cached, downloadable; and the folder given at the start, if any."""
+        entries = available()
+        name = self.settings.model
+        if all(name != entry.name for entry in entries):
+            model = self.model(name)
+            entries.append(ModelEntry(name, Path(name).name, "cached", None, model.config))
+        return entries
+
+    def entry(self, name: str) -> ModelEntry:
+        """One entry. Raises ValueError for a name the page does not offer, so that no path comes in from the network."""
+        for entry in self.entries():
+            if entry.name == name:
+                return entry
+        raise ValueError(f"No model is called {name!r}; choose one of {', '.join(e.name for e in self.entries())}.")
+
+    def at_hand(self) -> list[ModelEntry]:
+        """The models that can be run without a download and fit the budget."""
+        return [e for e in self.entries() if e.state != "downloadable" and weight_bytes(e.config, self.dtype) <= self.budget]
+
+    def model(self, name: str) -> GPT2:
+        """A model, loaded if it is not in memory. Raises ValueError where it is not on this machine or too large."""
+        with self._lock:
+            if name in self._models:
+                self._models.move_to_end(name)
+                return self._models[name]
+        with self._loading:
+            with self._lock:
+                if name in self._models:
+                    return self._models[name]
+            if name != self.settings.model:
+                self._check_offered(name)
+            model = load(name, device=self.device, dtype=self.dtype)
+            self._keep(name, model)
+            return model
+
+    def _check_offered(self, name: str) -> None:
+        entry = self.entry(name)
+        if entry.state == "downloadable":
+            size = f" ({entry.bytes / 1e6:,.0f} MB)" if entry.bytes else ""
+            raise ValueError(f"{name}{size} is not on this machine; download it first, or choose another model.")
+        needed = weight_bytes(entry.config, self.dtype)
+        if needed > self.budget:
+            raise ValueError(
+                f"{name} needs {needed / 1e9:.1f} GB for its weights and the budget is {self.settings.memory_gb:g} GB; "
+                f"start with --memory-gb {needed / 1e9 + 1:.0f}, or with --dtype bfloat16."
+            )
+
+    def _keep(self, name: str, model: GPT2) -> None:
+        with self._lock:
+            self._models[name] = model
+            while len(self._models) > 1 and sum(_bytes(m) for m in self._models.values()) > self.budget:
+                gone, _ = self._models.popitem(last=False)
+                self._results = OrderedDict((k, v) for k, v in self._results.items() if gone not in k)
+
+    def download(self, name: str, progress: Callable[[int, int], None]) -> None:
+        """Fetches a released model's weights, which a person asked for. `progress(bytes done, bytes in all)`.
+
+        Raises ValueError where downloads are off or the name is not of the registry.
+        """
+        if not self.settings.downloads:
+            raise ValueError("Downloads are switched off here; start with --downloads yes, or choose a model that is at hand.")
+        if self.entry(name).state != "downloadable":
+            raise ValueError(f"{name} is already on this machine.")
+        fetch(name, progress=progress)
+
+    def describe_download(self, name: str):
+        """Repository, size and licence of a download, before it starts."""
+        return describe_download(self.entry(name).name)
+
+    def result(self, key: tuple, compute: Callable[[], Any]) -> Any:
+        """The result kept under a key (which names the model), computed if it is not there."""
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+                return self._results[key]
+        value = compute()
+        with self._lock:
+            self._results[key] = value
+            while len(self._results) > KEPT_RESULTS:
+                self._results.popitem(last=False)
+        return value
+
+
+def _bytes(model: GPT2) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())

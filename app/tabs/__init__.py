@@ -1,0 +1,1 @@
+"""The parts of the page. Each has `build(page)`, which makes its components and declares what they show."""

@@ -1,0 +1,7 @@
+"""Tab: attention."""
+
+from app.page import Page
+
+
+def build(page: Page) -> None:
+    """The tab's components and what they show."""

@@ -1,0 +1,121 @@
+"""The panel of edits: chips of those in force, and a form to add one."""
+
+import gradio as gr
+
+from app.components.edit_chips import EditChip, edit_chips, edit_chips_value
+from app.components.panel import panel, panel_value
+from app.page import Page
+from app.service.view import View
+from app.state import PageState
+from app.text import Words, words
+from interp.edits import EDITABLE, OPERATIONS, Edit, Plan
+
+# Which fields of the form each operation reads, besides layer, head and positions.
+FIELDS = {
+    "zero": (),
+    "mean": ("text",),
+    "scale": ("value",),
+    "patch": ("text",),
+    "add": ("value", "text", "minus"),
+    "set": ("value", "key", "renormalise"),
+}
+
+
+def chip(t: Words, edit: Edit) -> EditChip:
+    """An edit in force as its chip."""
+    part = "" if edit.head is None or edit.component == "z" else f" {edit.component}"
+    short = (edit.text or "").strip()
+    short = short if len(short) <= 24 else short[:23] + "…"
+    positions = ", ".join(map(str, edit.positions or ()))
+    label = t(
+        f"edits.chip_{edit.op}", place=edit.place + part, value=edit.value or 0, text=short, query=positions, key=edit.key
+    )
+    if edit.positions is not None and edit.op != "set":
+        label += t("edits.at", positions=positions)
+    return EditChip(label, edit.describe())
+
+
+def build(page: Page) -> None:
+    """The chips and, folded away, the form."""
+    chips = edit_chips("gb_edits")
+    page.shows(None, [chips], lambda view: [_chips(view)], depends=lambda state: (state.plan, state.lang))
+    page.changes(chips.editremove, lambda s, event: s.but(plan=s.plan.remove(int(event.index))), event_data=True)
+    page.changes(chips.editclear, lambda s: s.but(plan=Plan()))
+    with gr.Accordion(page.label("edits.add"), open=False, elem_id="gb_edit_form"):
+        _form(page)
+
+
+def _chips(view: View) -> dict:
+    t = words(view.state.lang)
+    return edit_chips_value([chip(t, edit) for edit in view.state.plan], text=t.section("edit_chips"))
+
+
+def _form(page: Page) -> None:
+    head = panel("gb_edit_head")
+    with gr.Row():
+        op = gr.Dropdown([(o, o) for o in OPERATIONS], value="zero", label=page.label("edits.op"), elem_id="gb_edit_op")
+        component = gr.Dropdown(
+            [(c, c) for c in EDITABLE], value="z", label=page.label("edits.component"), elem_id="gb_edit_component"
+        )
+    with gr.Row():
+        layer = gr.Number(0, precision=0, minimum=0, label=page.label("edits.layer"), min_width=90, elem_id="gb_edit_layer")
+        where = gr.Number(
+            None, precision=0, minimum=0, label=page.label("edits.head"), min_width=90, elem_id="gb_edit_head_number"
+        )
+        positions = gr.Textbox("", label=page.label("edits.positions"), min_width=120, elem_id="gb_edit_positions")
+        value = gr.Number(1.0, label=page.label("edits.value"), min_width=90, visible=False)
+        key = gr.Number(0, precision=0, minimum=0, label=page.label("edits.key"), min_width=90, visible=False)
+    with gr.Row():
+        text = gr.Textbox("", label=page.label("edits.text"), visible=False)
+        minus = gr.Textbox("", label=page.label("edits.minus"), visible=False)
+        renormalise = gr.Checkbox(True, label=page.label("edits.renormalise"), visible=False)
+    add = gr.Button(page.label("edits.add_button"), size="sm", variant="primary", elem_id="gb_edit_add")
+    fields = {"value": value, "key": key, "text": text, "minus": minus, "renormalise": renormalise}
+
+    page.shows(None, [head, op, component], _labels, depends=lambda state: state.lang)
+    op.input(
+        lambda chosen: (
+            [gr.update(visible=name in FIELDS[chosen]) for name in fields]
+            + [gr.update(value="pattern") if chosen == "set" else gr.skip()]
+        ),
+        op,
+        [*fields.values(), component],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    page.changes(add.click, _add, inputs=[op, component, layer, where, positions, *fields.values()])
+
+
+def _labels(view: View) -> list:
+    t = words(view.state.lang)
+    return [
+        panel_value(t("edits.what"), help=t("edits.help"), help_label=t("page.help")),
+        gr.update(choices=[(t(f"edits.op_{o}"), o) for o in OPERATIONS]),
+        gr.update(choices=[(t(f"edits.component_{c}"), c) for c in EDITABLE]),
+    ]
+
+
+def _add(state: PageState, op, component, layer, head, positions, value, key, text, minus, renormalise) -> PageState:
+    given = {"value": value, "key": key, "text": text, "minus": minus or None, "renormalise": renormalise}
+    used = {name: given[name] for name in FIELDS[op]}
+    if used.get("value") is not None:
+        used["value"] = float(used["value"])
+    if used.get("key") is not None:
+        used["key"] = int(used["key"])
+    edit = Edit(
+        op=op,
+        component=component,
+        layer=int(layer or 0),
+        head=None if head is None else int(head),
+        positions=read_positions(positions, words(state.lang)),
+        **used,
+    )
+    return state.but(plan=state.plan.add(edit))
+
+
+def read_positions(text: str, t: Words) -> tuple[int, ...] | None:
+    """ "3, 5" -> (3, 5); empty -> None. Raises ValueError in the reader's language for anything else."""
+    parts = [part.strip() for part in text.replace("，", ",").split(",") if part.strip()]
+    if any(not part.isascii() or not part.isdigit() for part in parts):
+        raise ValueError(t("edits.bad_positions", came=text[:40]))
+    return tuple(int(part) for part in parts[:64]) or None

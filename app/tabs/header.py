@@ -1,0 +1,136 @@
+"""What is on top of every tab: model, tools, prompt, examples, tokens, edits, next token."""
+
+import secrets
+from functools import partial
+
+import gradio as gr
+
+from app import export
+from app.components.next_token import NextToken, next_token, next_token_value
+from app.components.token_strip import StripToken, token_strip, token_strip_value
+from app.components.toolbar import toolbar, toolbar_value
+from app.examples import Example, examples_for
+from app.page import Notice, Page
+from app.service.view import View
+from app.state import PageState
+from app.tabs import edit_form, model_picker
+from app.text import words
+from interp.edits import Plan
+
+HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0)}
+
+
+def build(page: Page) -> None:
+    """The header."""
+    with gr.Row(elem_id="gb_top", equal_height=True):
+        gr.HTML("<h1 class='gb-title'>GPT-2 <span>Glassbox</span></h1>", container=False, padding=False, min_width=200)
+        model_picker.picker(page)
+        _tools(page)
+    model_picker.about_and_download(page)
+    _prompt(page)
+    _examples(page)
+    page.add_message()
+    strip = token_strip("gb_tokens")
+    page.shows(None, [strip], lambda view: [_tokens(view)], **HEADER)
+    page.changes(strip.tokenselect, lambda s, event: s.but(position=int(event.pos)), event_data=True)
+    edit_form.build(page)
+    bars = next_token("gb_next")
+    page.shows(None, [bars], lambda view: [next_tokens_value(view, "compact")], **HEADER)
+    page.changes(bars.tokenpick, partial(continue_with, page), event_data=True)
+
+
+def _tools(page: Page) -> None:
+    tools = toolbar("gb_toolbar", min_width=300)
+    page.shows(None, [tools], lambda view: [_tools_value(view)], depends=lambda state: state)
+
+    def save(state, event: gr.EventData):
+        return _tools_value(View(page.store, state), event.kind)
+
+    tools.exportrequest(save, page.state, tools, show_progress="hidden", api_visibility="private")
+
+
+def _tools_value(view: View, kind: str | None = None) -> dict:
+    file = None if kind is None else export.download(view, kind, secrets.token_hex(4))
+    text = words(view.state.lang).section("toolbar")
+    return toolbar_value(view.state.to_query(), lang=view.state.lang, text=text, download=file)
+
+
+def _prompt(page: Page) -> None:
+    with gr.Row(elem_id="gb_prompt_row"):
+        prompt = gr.Textbox(
+            label=page.label("page.prompt"),
+            placeholder=page.label("page.prompt_hint"),
+            lines=2,
+            max_lines=6,
+            scale=8,
+            elem_id="gb_prompt",
+        )
+        with gr.Column(scale=1, min_width=150):
+            run = gr.Button(page.label("page.run"), variant="primary", elem_id="gb_run")
+            bos = gr.Checkbox(True, label=page.label("page.bos"), container=False, elem_id="gb_bos")
+    page.shows(None, [prompt], lambda view: [view.state.prompt], depends=lambda s: s.prompt, control=True)
+    page.shows(None, [bos], lambda view: [view.state.bos], depends=lambda s: s.bos, control=True)
+    for listener in (prompt.input, prompt.submit, run.click):
+        page.changes(listener, _typed, inputs=[prompt], own_control=True)
+    page.changes(bos.input, lambda s, on: s.but(bos=on, position=None), inputs=[bos], own_control=True)
+
+
+def _typed(state: PageState, prompt: str) -> PageState:
+    return state if prompt == state.prompt else state.but(prompt=prompt, position=None)
+
+
+def _examples(page: Page) -> None:
+    """A row of chips per kind of model; the row that suits the model at hand is visible."""
+    rows = {}
+    for embedded in (True, False):
+        with gr.Row(elem_classes="gb-examples", visible=embedded) as rows[embedded]:
+            for example in examples_for(embedded):
+                chip = gr.Button(page.label(f"examples.{example.name}"), size="sm", elem_id=f"gb_example_{example.name}")
+                page.changes(chip.click, partial(choose_example, example=example))
+    page.shows(
+        None,
+        [rows[True], rows[False]],
+        lambda view: [gr.update(visible=view.entry.state == "embedded"), gr.update(visible=view.entry.state != "embedded")],
+        depends=lambda state: state.model,
+    )
+
+
+def choose_example(state: PageState, example: Example) -> PageState:
+    """The example's prompt, looked at where it says, with a sentence on what to look for. Edits are taken away."""
+    new = state.but(
+        prompt=example.prompt, position=example.position, layer=example.layer, head=example.head, tab=example.tab, plan=Plan()
+    )
+    raise Notice(new, words(state.lang)(f"examples.{example.name}_look"))
+
+
+def continue_with(page: Page, state: PageState, event: gr.EventData) -> PageState:
+    """The prompt up to the selected position, with a predicted token behind it."""
+    view = View(page.store, state)
+    tokens = [*view.run.tokens[state.bos : view.position + 1], int(event.id)]
+    return state.but(prompt=view.model.tokenizer.decode(tokens), position=None)
+
+
+def _tokens(view: View) -> dict:
+    t, edited = words(view.state.lang), {p for e in view.state.plan for p in e.positions or ()}
+    tokens = [
+        StripToken(
+            pos,
+            shown,
+            t("page.token_title", pos=pos, text=shown, id=id),
+            kind="bos" if view.state.bos and pos == 0 else "prompt",
+            edited=pos in edited,
+        )
+        for pos, (shown, id) in enumerate(zip(view.shown, view.run.tokens))
+    ]
+    return token_strip_value(tokens, text=t.section("token_strip"), label=t("page.tokens"), selected=view.position)
+
+
+def next_tokens_value(view: View, layout: str, k: int | None = None) -> dict:
+    """The likeliest next tokens as bars, "compact" or "full"."""
+    t, top = words(view.state.lang), view.next_tokens
+    before = top.before or [None] * len(top.ids)
+    rows = [NextToken(*row) for row in zip(top.shown, top.ids, top.p, before)]
+    label = t("page.next", token=view.shown[top.position], position=top.position)
+    return next_token_value(
+        rows[:k], text=t.section("next_token"), label=label, layout=layout, edited=bool(view.state.plan), entropy=top.entropy
+    )

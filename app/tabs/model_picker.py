@@ -1,0 +1,106 @@
+"""Which model: what is embedded, what is on this machine, what can be downloaded and how large it is."""
+
+import time
+
+import gradio as gr
+
+from app.components.panel import panel, panel_value
+from app.page import Notice, Page
+from app.service.view import View
+from app.state import PageState
+from app.text import Words, words
+from gpt2_core.checkpoints import ModelEntry
+from interp.edits import Plan
+
+
+def size_text(n_bytes: int | None) -> str:
+    """548 MB, 1.5 GB; "?" where the size was never published."""
+    if n_bytes is None:
+        return "?"
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def entry_text(t: Words, entry: ModelEntry) -> str:
+    """A line of the picker."""
+    label = "" if entry.label.startswith(entry.name) else entry.label
+    return " ".join(t(f"page.model_{entry.state}", name=entry.name, label=label, size=size_text(entry.bytes)).split()).replace(
+        " ,", ","
+    )
+
+
+def picker(page: Page) -> None:
+    """The list of models."""
+    names = [entry.name for entry in page.store.entries()]
+    page.model = gr.Dropdown(
+        names, value=page.store.settings.model, label=page.label("page.model"), elem_id="gb_model", min_width=260
+    )
+
+    def choices(view: View) -> list:
+        t = words(view.state.lang)
+        lines = [(entry_text(t, entry), entry.name) for entry in page.store.entries()]
+        return [gr.update(choices=lines, value=view.state.model)]
+
+    page.shows(None, [page.model], choices, depends=lambda s: (s.model, s.lang))
+
+
+def about_and_download(page: Page) -> None:
+    """What the model at hand is; and, for one that is not here, what a download would be, before it happens."""
+    about = panel("gb_about")
+    page.shows(None, [about], _about, depends=lambda s: (s.model, s.lang))
+    with gr.Group(visible=False, elem_id="gb_download") as box:
+        what = panel("gb_download_what")
+        with gr.Row():
+            go = gr.Button(page.label("page.download"), variant="primary", size="sm", elem_id="gb_download_go")
+            stop = gr.Button(page.label("page.cancel"), size="sm")
+    wanted = gr.State("")
+    hidden = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def offer(state: PageState, name: str) -> list:
+        entry = page.store.entry(name)
+        if entry.state != "downloadable":
+            return [gr.update(visible=False), gr.skip(), ""]
+        t, plan = words(state.lang), page.store.describe_download(name)
+        sentence = t("page.download_title", repo=plan.repo, size=size_text(plan.bytes), licence=plan.licence)
+        return [gr.update(visible=True), panel_value(sentence), name]
+
+    page.model.input(offer, [page.state, page.model], [box, what, wanted], **hidden)
+    page.changes(page.model.input, lambda s, name: choose_model(page, s, name), inputs=[page.model])
+
+    def download(state: PageState, name: str, progress=gr.Progress()):  # noqa: B008 - Gradio's convention
+        t, last = words(state.lang), [0.0]
+
+        def report(done: int, total: int) -> None:
+            if time.monotonic() - last[0] > 0.2:
+                last[0] = time.monotonic()
+                progress((done, total), desc=t("page.downloading", name=name), unit="B")
+
+        try:
+            page.store.download(name, report)
+        except ValueError as error:  # a sentence for the person who pressed the button
+            raise gr.Error(str(error), print_exception=False) from error
+        return gr.update(visible=False), name
+
+    fetching = go.click(download, [page.state, wanted], [box, page.model], api_visibility="private")
+    page.changes(fetching.success, lambda s, name: choose_model(page, s, name), inputs=[page.model])
+    stop.click(lambda: gr.update(visible=False), None, box, cancels=[fetching], **hidden)
+
+
+def choose_model(page: Page, state: PageState, name: str) -> PageState:
+    """The state with another model, if it is on this machine; edits that it has no place for are taken away, with a notice."""
+    entry = page.store.entry(name)
+    if entry.state == "downloadable":
+        return state
+    fitting = tuple(e for e in state.plan if e.layer < entry.config.n_layers and (e.head or 0) < entry.config.n_heads)
+    new = state.but(model=name, plan=Plan(fitting), layer=0, head=0)
+    gone = len(state.plan) - len(fitting)
+    if gone:
+        raise Notice(new, words(state.lang)("page.edits_dropped", count=gone, model=name))
+    return new
+
+
+def _about(view: View) -> list:
+    t, cfg = words(view.state.lang), view.model.cfg
+    where = t("page.where", device=cfg.device, dtype=str(cfg.dtype).removeprefix("torch."))
+    known = view.store.entry(view.state.model)
+    kind = {"embedded": "embedded", "cached": "released"}[known.state] if known.label != known.name else "folder"
+    return [panel_value(t(f"page.about_{kind}", name=view.state.model, params=f"{cfg.n_params / 1e6:,.1f}M", where=where))]

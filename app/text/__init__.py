@@ -1,0 +1,35 @@
+"""Every sentence of the page, in English and Korean.
+
+One file per part of the page, each with the dicts EN and KO of equal keys ("attention.title"). `words(lang)` gives one
+language. Static labels are marked with `app.components.i18n.I18N` and translated by Gradio in the browser.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+from app.text import attention, components, edits, examples, lens, page, playground, probabilities, scaling, zero_shot
+
+PARTS = (page, edits, examples, components, playground, probabilities, attention, zero_shot, lens, scaling)
+EN: dict[str, str] = {key: text for part in PARTS for key, text in part.EN.items()}
+KO: dict[str, str] = {key: text for part in PARTS for key, text in part.KO.items()}
+
+
+class Words:
+    """The sentences of one language: `words("attention.hover", head="L2H1")`."""
+
+    def __init__(self, lang: str, sentences: Mapping[str, str]):
+        self.lang, self._sentences = lang, sentences
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """One sentence with its places filled in. Raises KeyError for an unknown key or an unfilled place."""
+        return self._sentences[key].format(**values)
+
+    def section(self, name: str) -> dict[str, str]:
+        """All sentences of one part, by the last half of their key, unfilled: what a component prints."""
+        return {key.split(".", 1)[1]: text for key, text in self._sentences.items() if key.startswith(f"{name}.")}
+
+
+@cache
+def words(lang: str) -> Words:
+    """The sentences of a language, "en" or "ko"."""
+    return Words(lang, {"en": EN, "ko": KO}[lang])

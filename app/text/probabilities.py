@@ -1,0 +1,5 @@
+"""Sentences of the page: probabilities."""
+
+EN: dict[str, str] = {}
+
+KO: dict[str, str] = {}

@@ -1,0 +1,78 @@
+"""The page, put together."""
+
+import gradio as gr
+
+from app.components.base import page_head
+from app.components.i18n import I18N
+from app.examples import examples_for
+from app.figures.palette import stylesheet
+from app.page import Page
+from app.state import LANGUAGES, TABS, PageState
+from app.store import ModelStore
+from app.tabs import attention, header, lens, playground, probabilities, scaling, zero_shot
+
+BUILDERS = {
+    "playground": playground.build,
+    "probabilities": probabilities.build,
+    "attention": attention.build,
+    "zero_shot": zero_shot.build,
+    "lens": lens.build,
+    "scaling": scaling.build,
+}
+
+# Gradio takes its language from the browser; an address that names one decides.
+LANGUAGE_SCRIPT = """<script>
+(() => {
+  const lang = new URLSearchParams(location.search).get('lang');
+  if (lang) for (const [name, value] of [['language', lang], ['languages', [lang]]])
+    Object.defineProperty(navigator, name, { get: () => value, configurable: true });
+})();
+</script>
+"""
+
+
+def build(store: ModelStore) -> gr.Blocks:
+    """The page over a store of models."""
+    with gr.Blocks(title="GPT-2 Glassbox", analytics_enabled=False) as demo:
+        page = Page(store)
+        header.build(page)
+        with gr.Tabs(elem_id="gb_tabs") as tabs:
+            for name in TABS:
+                with gr.Tab(page.label(f"page.tab_{name}"), id=name, elem_id=f"gb_tab_{name}") as tab:
+                    BUILDERS[name](page)
+                page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
+        page.shows(None, [tabs], lambda view: [gr.Tabs(selected=view.state.tab)], depends=lambda s: s.tab, control=True)
+        page.wire(demo, lambda request: first_state(store, request))
+    return demo
+
+
+def first_state(store: ModelStore, request: gr.Request) -> PageState:
+    """The state that an address asks for; an address that says nothing opens on an example. The language is the browser's."""
+    query = dict(request.query_params) if request else {}
+    embedded = store.entry(store.settings.model).state == "embedded"
+    first = examples_for(embedded)[0]
+    default = PageState(model=store.settings.model, prompt=first.prompt, lang=_language(request))
+    return PageState.from_query(query, default)
+
+
+def _language(request: gr.Request) -> str:
+    accepted = (request.headers.get("accept-language") or "") if request else ""
+    return next(
+        (lang for part in accepted.split(",") for lang in LANGUAGES if part.strip().lower().startswith(lang)), LANGUAGES[0]
+    )
+
+
+def launch_options(store: ModelStore) -> dict:
+    """What `demo.launch` needs for this page: address, theme, scripts; nothing from any other host."""
+    settings = store.settings
+    return {
+        "server_name": settings.host,
+        "server_port": settings.port,
+        "share": settings.share,
+        "theme": gr.themes.Base(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        "head": LANGUAGE_SCRIPT + page_head() + f"<style>{stylesheet()}</style>",
+        "i18n": I18N,
+        "ssr_mode": False,
+        "run_history": False,
+        "footer_links": ["api"],
+    }
