@@ -1,8 +1,6 @@
 """One server of the real page for all browser tests, and a browser to look at it."""
 
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from browsers import browser_path
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_FLAGS = [
@@ -22,12 +21,6 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-
-
-def browser_path() -> str | None:
-    """An installed Chrome or Chromium; None leaves the choice to Playwright."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    return os.environ.get("GLASSBOX_BROWSER") or next((path for name in names if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="session")
