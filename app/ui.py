@@ -1,11 +1,13 @@
 """The page, put together."""
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app.components.base import page_head
 from app.components.i18n import I18N
 from app.examples import examples_for
 from app.figures.palette import stylesheet
+from app.language import LanguageFromAddress
 from app.page import Page
 from app.state import LANGUAGES, TABS, PageState
 from app.store import ModelStore
@@ -19,17 +21,6 @@ BUILDERS = {
     "lens": lens.build,
     "scaling": scaling.build,
 }
-
-# Gradio takes its language from the browser; an address that names one decides.
-LANGUAGE_SCRIPT = """<script>
-(() => {
-  const lang = new URLSearchParams(location.search).get('lang');
-  if (lang) for (const [name, value] of [['language', lang], ['languages', [lang]]])
-    Object.defineProperty(navigator, name, { get: () => value, configurable: true });
-})();
-</script>
-"""
-
 
 def build(store: ModelStore) -> gr.Blocks:
     """The page over a store of models."""
@@ -70,8 +61,9 @@ def launch_options(store: ModelStore) -> dict:
         "server_port": settings.port,
         "share": settings.share,
         "theme": gr.themes.Base(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        "head": LANGUAGE_SCRIPT + page_head() + f"<style>{stylesheet()}</style>",
+        "head": page_head() + f"<style>{stylesheet()}</style>",
         "i18n": I18N,
+        "app_kwargs": {"middleware": [Middleware(LanguageFromAddress)]},
         "ssr_mode": False,
         "run_history": False,
         "footer_links": ["api"],

@@ -71,7 +71,7 @@ def page_head() -> str:
 
     The theme goes here and not into `launch(css=...)`, because Gradio rewrites the selectors of that one.
     """
-    return f"<style>\n{_read(ASSETS / 'theme.css')}</style>\n<script>\n{_read(ASSETS / 'js' / 'common.js')}</script>\n"
+    return f"<style>\n{_read(ASSETS / 'theme.css')}{_read(ASSETS / 'page.css')}</style>\n<script>\n{_read(ASSETS / 'js' / 'common.js')}</script>\n"
 
 
 def content_id(content: dict) -> str:

@@ -22,8 +22,8 @@ HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0)}
 
 def build(page: Page) -> None:
     """The header."""
-    with gr.Row(elem_id="gb_top", equal_height=True):
-        gr.HTML("<h1 class='gb-title'>GPT-2 <span>Glassbox</span></h1>", container=False, padding=False, min_width=200)
+    with gr.Row(elem_id="gb_top"):
+        gr.HTML("<h1 class='gb-title'>GPT-2 <span>Glassbox</span></h1>", container=False, padding=False, elem_id="gb_title")
         model_picker.picker(page)
         _tools(page)
     model_picker.about_and_download(page)
@@ -40,7 +40,7 @@ def build(page: Page) -> None:
 
 
 def _tools(page: Page) -> None:
-    tools = toolbar("gb_toolbar", min_width=300)
+    tools = toolbar("gb_toolbar")
     page.shows(None, [tools], lambda view: [_tools_value(view)], depends=lambda state: state)
 
     def save(state, event: gr.EventData):
@@ -65,7 +65,7 @@ def _prompt(page: Page) -> None:
             scale=8,
             elem_id="gb_prompt",
         )
-        with gr.Column(scale=1, min_width=150):
+        with gr.Column(scale=1, min_width=170, elem_id="gb_run_column"):
             run = gr.Button(page.label("page.run"), variant="primary", elem_id="gb_run")
             bos = gr.Checkbox(True, label=page.label("page.bos"), container=False, elem_id="gb_bos")
     page.shows(None, [prompt], lambda view: [view.state.prompt], depends=lambda s: s.prompt, control=True)
