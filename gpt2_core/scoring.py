@@ -149,16 +149,22 @@ def _predictions(
 def _token_rows(model: GPT2, targets: Tensor, logits: Tensor, top: int) -> list[tuple]:
     """(logprob, rank, entropy, alternatives) of each target."""
     logprobs = logits.log_softmax(-1)
-    chosen = logprobs.gather(1, targets[:, None])
-    ranks = (logprobs > chosen).sum(-1)
-    entropies = torch.special.entr(logprobs.exp()).sum(-1)
     best = logprobs.topk(top)
     strings = words_of(model).strings
     alternatives = [
         tuple(map(Alternative, ids, strings(ids), values))
         for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-    return list(zip(chosen[:, 0].tolist(), ranks.tolist(), entropies.tolist(), alternatives, strict=True))
+    chosen, ranks, entropies = (column.tolist() for column in statistics(logprobs, targets))
+    return list(zip(chosen, ranks, entropies, alternatives, strict=True))
+
+
+def statistics(
+    logprobs: Float[Tensor, "n d_vocab"], targets: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """How each distribution took its target: log-probability (nats), rank (0 is the first choice), entropy (nats)."""
+    chosen = logprobs.gather(1, targets[:, None])
+    return chosen[:, 0], (logprobs > chosen).sum(-1), torch.special.entr(logprobs.exp()).sum(-1)
 
 
 # -- long texts ---------------------------------------------------------------------------------------------------------------

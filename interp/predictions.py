@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core.scoring import statistics
 from interp.run import Check, Run
 
 
@@ -57,7 +58,7 @@ def next_tokens(run: Run, position: int = -1, k: int = 20) -> NextTokens:
     at = range(len(run))[position]
     p = probabilities(run, at)
     top = p.topk(min(k, len(p)))
-    entropy = -(p * p.clamp(min=1e-45).log2()).sum().item()
+    entropy = torch.special.entr(p).sum().item() / math.log(2)
     check = Check("probabilities sum to 1", abs(p.sum().item() - 1), 1e-4)
     return NextTokens(at, top.indices, top.values, run.logits[at].float()[top.indices], entropy, check)
 
@@ -69,13 +70,9 @@ def probability_of(run: Run, ids: list[int], position: int = -1) -> Float[Tensor
 
 def token_statistics(run: Run) -> TokenStatistics:
     """Log-probability, surprisal, entropy and rank of each token of the run given the tokens before it."""
-    targets = torch.tensor(run.tokens[1:], dtype=torch.long)[:, None]
-    columns: list[tuple[Tensor, ...]] = []
+    targets = torch.tensor(run.tokens[1:], dtype=torch.long, device=run.logits.device)
+    columns: list[tuple[Tensor, ...]] = [(torch.tensor([math.nan]), torch.tensor([-1]), torch.tensor([math.nan]))]
     for logits, target in zip(run.logits[:-1].split(128), targets.split(128)):  # a chunk at a time: [128 d_vocab] floats
-        logprobs = logits.float().log_softmax(-1).cpu()
-        own = logprobs.gather(1, target)
-        entropy = -(logprobs.exp() * logprobs).sum(-1) / math.log(2)
-        columns.append((own[:, 0], entropy, (logprobs > own).sum(-1)))
-    nothing = (torch.tensor([math.nan]), torch.tensor([math.nan]), torch.tensor([-1]))
-    logprob, entropy, rank = (torch.cat(parts) for parts in zip(nothing, *columns))
-    return TokenStatistics(logprob, -logprob / math.log(2), entropy, rank)
+        columns.append(tuple(column.cpu() for column in statistics(logits.float().log_softmax(-1), target)))
+    logprob, rank, entropy = (torch.cat(parts) for parts in zip(*columns))
+    return TokenStatistics(logprob, -logprob / math.log(2), entropy / math.log(2), rank)
