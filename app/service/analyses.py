@@ -14,10 +14,12 @@ from torch import Tensor
 
 from app.service.asking import (
     MAX_SEED,
+    about_run,
     check_number,
     check_of,
     check_size,
     finite,
+    plain,
     subject,
     tokens_of,
 )
