@@ -1,5 +1,49 @@
-"""Sentences of the page: lens."""
+"""Sentences of the lens tab."""
 
-EN: dict[str, str] = {}
+EN: dict[str, str] = {
+    "lens.what": "What the model would predict if it stopped after each layer, at every position. The last row is its real prediction.",
+    "lens.help": "The stream of numbers between the layers (residual stream) always has the shape that the output reads, so it can be read early, through the final LayerNorm and the output head (logit lens, nostalgebraist 2020). Following a column downwards shows in which layer a prediction arrives. Early rows are a projection, not a belief: a layer may hold what it knows in directions that the output does not read, and the tuned lens corrects for part of this (Belrose et al. 2023).",
+    "lens.check_last": "The last row equals the model's logits",
+    "lens.mid": "Also after attention, before the MLP",
+    "lens.embed": "tokens in",
+    "lens.mid_row": "{label} half",
+    "lens.last_row": "{label} = output",
+    "lens.target": "Follow this token",
+    "lens.target_hint": "empty: what the model finally predicts",
+    "lens.target_info": "One token, exactly; most words begin with a space (typed as a space or ·).",
+    "lens.not_one": "“{text}” is not one token: it splits into {count}: {pieces}. The table follows the model's own prediction instead.",
+    "lens.nothing": "That is no token; type one, or leave the box empty.",
+    "lens.unknown": "The token “{text}” (id {id}) is not among this model's {count:,}; type another.",
+    "lens.track_what": "“{token}” through the layers, after “{at}” (position {position}): {first:.2%} at the start, {last:.2%} at the end, rank {rank:,}.",
+    "lens.track_before": "Without the edits: {last:.2%}, rank {rank:,}.",
+    "lens.track_help": "Above, how likely each layer already makes the token; below, how far up the list of all tokens it stands (1 is the top, logarithmic). A sudden rise shows the layer that writes it into the stream (nostalgebraist 2020). A dotted line is the model without the edits in force.",
+    "lens_track.layer": "read after",
+    "lens_track.probability": "probability",
+    "lens_track.rank": "rank (1 = likeliest)",
+    "lens_track.before": "without the edits",
+    "lens_track.description": "Probability and rank of “{token}” by layer: from {first} to {last}.",
+}
 
-KO: dict[str, str] = {}
+KO: dict[str, str] = {
+    "lens.what": "각 층에서 멈춘다면 모델이 무엇을 예측할지를 모든 위치에서 보여 줍니다. 마지막 행이 실제 예측입니다.",
+    "lens.help": "층 사이를 흐르는 수(잔차 흐름)는 언제나 출력이 읽는 모양이라서, 마지막 LayerNorm과 출력층을 거쳐 미리 읽을 수 있습니다(로짓 렌즈, nostalgebraist 2020). 열을 따라 내려가면 예측이 어느 층에서 나타나는지 보입니다. 앞쪽 행은 믿음이 아니라 투영입니다. 층이 아는 것을 출력이 읽지 않는 방향에 담아 두었을 수 있으며, 조정된 렌즈(tuned lens)가 이를 일부 바로잡습니다(Belrose 외 2023).",
+    "lens.check_last": "마지막 행은 모델의 로짓과 같음",
+    "lens.mid": "어텐션 뒤, MLP 앞도 보기",
+    "lens.embed": "입력 토큰",
+    "lens.mid_row": "{label} 중간",
+    "lens.last_row": "{label} = 출력",
+    "lens.target": "따라갈 토큰",
+    "lens.target_hint": "비우면 모델의 최종 예측",
+    "lens.target_info": "정확히 한 토큰이어야 합니다. 낱말은 대부분 공백으로 시작합니다(공백이나 ·로 입력).",
+    "lens.not_one": "“{text}”은(는) 한 토큰이 아니라 {count}개로 나뉩니다: {pieces}. 표는 대신 모델의 예측을 따라갑니다.",
+    "lens.nothing": "토큰이 아닙니다. 하나를 입력하거나 비워 두세요.",
+    "lens.unknown": "토큰 “{text}” (번호 {id})은(는) 이 모델의 토큰 {count:,}개에 없습니다. 다른 것을 입력하세요.",
+    "lens.track_what": "“{at}” (위치 {position}) 다음의 “{token}”을(를) 층마다 따라갑니다: 처음 {first:.2%}, 마지막 {last:.2%}, 순위 {rank:,}.",
+    "lens.track_before": "편집 없이: {last:.2%}, 순위 {rank:,}.",
+    "lens.track_help": "위는 각 층에서 그 토큰이 이미 얼마나 그럴듯한지, 아래는 전체 토큰 가운데 몇 번째인지입니다(1이 맨 위, 로그 눈금). 갑자기 오르는 층이 그 토큰을 흐름에 써 넣는 층입니다(nostalgebraist 2020). 점선은 편집하지 않은 모델입니다.",
+    "lens_track.layer": "읽은 곳",
+    "lens_track.probability": "확률",
+    "lens_track.rank": "순위 (1 = 가장 그럴듯함)",
+    "lens_track.before": "편집 없이",
+    "lens_track.description": "층에 따른 “{token}”의 확률과 순위: {first}에서 {last}까지.",
+}

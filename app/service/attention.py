@@ -1,0 +1,199 @@
+"""What the attention tab shows: every head as a thumbnail with its numbers, one head exactly, and what heads do.
+
+Patterns come from the page's run where it kept them. A long prompt on a large model does not keep them (all together they
+would be gigabytes): a layer's pattern is then computed again from the residual stream before it, one layer at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.service.view import View, as_numpy
+from gpt2_core.hooks import Watch
+from interp.attention import pattern_names
+from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
+from interp.heads import HeadScores, scores
+from interp.intervene import compile_plan
+from interp.run import Check, Run
+
+ROLES = ("previous_token", "duplicate_token", "induction")
+MEASURES = (*ROLES, "sink", "distance")
+ROLE_THRESHOLD = 0.4  # mean attention from which on a head is given a role's badge
+MOVED = 0.01  # largest change of one weight from which on a head is marked as changed by the edits
+THUMBNAIL = 48  # pixels
+SCORED_LENGTH = 50  # random tokens per copy
+
+
+@dataclass(frozen=True)
+class HeadPictures:
+    """All heads of a run, small. pooled, pooled_rest: [layer head row column], the largest weight of each `block` x `block` cells,
+    with and without the first token's column. sink: mean attention to the first token over the later ones; distance: mean tokens
+    looked back; changed: largest change of one weight by the edits, None where nothing is edited; all [layer head].
+    beyond: whether edits pushed a weight out of 0..1 (pictures clip it)."""
+
+    pooled: np.ndarray
+    pooled_rest: np.ndarray
+    block: int
+    sink: np.ndarray
+    distance: np.ndarray
+    changed: np.ndarray | None
+    beyond: bool
+    check: Check
+
+
+def pictures(view: View) -> HeadPictures:
+    """The thumbnails of every head and what can be read off the prompt's own patterns."""
+    s = view.state
+    return view.store.result((s.model, "heads", s.prompt, s.bos, s.plan), lambda: _pictures(view))
+
+
+@torch.no_grad()
+def head_pattern(view: View, run: Run, layer: int, head: int) -> np.ndarray:
+    """One head's exact weights in a run of the page, [query key]."""
+    kept = pattern_names(view.config.n_layers)[layer] in run.activations
+    if kept:
+        return as_numpy(run.activations[pattern_names(view.config.n_layers)[layer]][head])
+    s = view.state
+
+    def compute() -> np.ndarray:
+        return as_numpy(_layer_pattern(view, run, layer)[head])
+
+    return view.store.result((s.model, "pattern", s.prompt, s.bos, run.plan, layer, head), compute)
+
+
+def layer_patterns(view: View, run: Run) -> Iterator[Tensor]:
+    """The patterns of a run, a layer at a time: Float [head query key]."""
+    for layer, name in enumerate(pattern_names(view.config.n_layers)):
+        yield run.activations[name] if name in run.activations else _layer_pattern(view, run, layer)
+
+
+def head_scores(view: View, plan: Plan) -> HeadScores:
+    """Previous-token, duplicate-token and induction scores of every head under a plan; see `interp.heads`."""
+    length = min(SCORED_LENGTH, view.config.n_ctx // 2)
+    return view.store.result((view.state.model, "scores", plan), lambda: scores(view.model, length=length, plan=plan))
+
+
+def score_key(view: View) -> str:
+    """What the head scores depend on, as a text."""
+    return f"{view.state.model} {view.state.plan.to_json()}"
+
+
+def measure_scores(view: View) -> str:
+    """Computes the head scores, with and without the edits in force, into the store; returns their key."""
+    head_scores(view, NO_EDITS)
+    head_scores(view, view.state.plan)
+    return score_key(view)
+
+
+def measure(view: View, name: str) -> tuple[np.ndarray, float]:
+    """One number per head [layer head], and what a head that spreads its attention evenly would have.
+
+    name: one of MEASURES. Raises ValueError for another.
+    """
+    if name in ROLES:
+        found = head_scores(view, view.state.plan)
+        return as_numpy(getattr(found, name)), found.chance[name]
+    if name not in MEASURES:
+        raise ValueError(f"Heads cannot be ordered by {name!r}; choose one of {', '.join(MEASURES)}.")
+    queries = np.arange(1, max(2, len(view.run)))  # a lone first token has nothing to choose between
+    even = {"sink": float(np.mean(1 / (queries + 1))), "distance": float(np.mean(queries / 2))}
+    return getattr(pictures(view), name), even[name]
+
+
+def roles(view: View) -> dict[tuple[int, int], str]:
+    """The heads whose best score reaches ROLE_THRESHOLD, and that score's name."""
+    found = head_scores(view, view.state.plan)
+    table = np.stack([as_numpy(getattr(found, role)) for role in ROLES])
+    best = table.argmax(0)
+    return {
+        (layer, head): ROLES[best[layer, head]]
+        for layer, head in np.ndindex(best.shape)
+        if table[best[layer, head], layer, head] >= ROLE_THRESHOLD
+    }
+
+
+def edited_heads(view: View) -> set[tuple[int, int]]:
+    """The heads whose output or inputs an edit replaces. A single weight set by hand leaves a head's picture worth seeing."""
+    heads = range(view.config.n_heads)
+    touched = {(e.layer, h) for e in view.state.plan if EDITABLE[e.component][1] and e.head is None for h in heads}
+    return touched | {(e.layer, e.head) for e in view.state.plan if e.head is not None and e.op != "set"}
+
+
+def factor_in_force(plan: Plan, layer: int, head: int) -> float | None:
+    """What a head's whole output is multiplied by: 0 where it is off, None where it is as trained."""
+    edit = next((e for e in plan if _is_factor(e, layer, head)), None)
+    return None if edit is None else 0.0 if edit.op == "zero" else edit.value
+
+
+def with_factor(plan: Plan, layer: int, head: int, factor: float) -> Plan:
+    """The plan with a head's output multiplied by `factor` (0: off); asked for what is in force already, as trained again."""
+    rest = Plan(tuple(e for e in plan if not _is_factor(e, layer, head)))
+    if factor_in_force(plan, layer, head) == factor:
+        return rest
+    edit = Edit.zero("z", layer, head) if factor == 0 else Edit.scale("z", layer, head, value=factor)
+    return rest.add(edit)
+
+
+def with_cell(plan: Plan, edit: Edit) -> Plan:
+    """The plan with one attention weight set, in place of an earlier value for the same weight."""
+    place = (edit.layer, edit.head, edit.positions, edit.key)
+    others = tuple(e for e in plan if e.op != "set" or (e.layer, e.head, e.positions, e.key) != place)
+    return Plan(others).add(edit)
+
+
+def cells_set(plan: Plan, layer: int, head: int, n: int) -> list[tuple[int, int]]:
+    """The (query, key) cells of a head that were set by hand and exist in a prompt of n tokens."""
+    sets = [e for e in plan if e.op == "set" and (e.layer, e.head) == (layer, head)]
+    return [(q, e.key) for e in sets for q in e.positions if q < n]
+
+
+def _is_factor(edit: Edit, layer: int, head: int) -> bool:
+    whole = edit.component == "z" and edit.positions is None and (edit.layer, edit.head) == (layer, head)
+    return whole and edit.op in ("zero", "scale")
+
+
+@torch.no_grad()
+def _pictures(view: View) -> HeadPictures:
+    n = len(view.run)
+    block = -(-n // THUMBNAIL)
+    back = (torch.arange(n)[:, None] - torch.arange(n)[None, :]).clamp(min=0).float()
+    rows: list[tuple[Tensor, ...]] = []
+    residual, beyond = 0.0, False
+    earlier = iter(layer_patterns(view, view.before)) if view.before is not None else None
+    for pattern in layer_patterns(view, view.run):
+        weights = pattern.float()
+        change = torch.zeros(len(weights)) if earlier is None else (weights - next(earlier).float()).abs().amax((1, 2)).cpu()
+        residual = max(residual, (weights.sum(-1) - 1).abs().max().item())
+        beyond |= bool((weights.min() < 0) | (weights.max() > 1 + 1e-4))
+        later = weights[:, min(1, n - 1) :]
+        distance = (later * back[min(1, n - 1) :].to(weights)).sum(-1).mean(-1)
+        weights = weights.clamp(0, 1)
+        rest = weights.clone()
+        rest[..., 0] = 0
+        rows.append((_pooled(weights, block), _pooled(rest, block), later[..., 0].mean(-1).cpu(), distance.cpu(), change))
+    pooled, pooled_rest, sink, distance, changed = (as_numpy(torch.stack(column)) for column in zip(*rows))
+    check = Check("attention rows sum to 1", residual, 1e-4)
+    return HeadPictures(pooled, pooled_rest, block, sink, distance, None if earlier is None else changed, beyond, check)
+
+
+def _pooled(weights: Tensor, block: int) -> Tensor:
+    """The largest weight of each block x block cells: [head query key] -> [head row column]."""
+    return torch.nn.functional.max_pool2d(weights, block, ceil_mode=True).cpu()
+
+
+def _layer_pattern(view: View, run: Run, layer: int) -> Tensor:
+    """A layer's pattern [head query key] from the residual stream that enters it; edits inside the layer act again."""
+    seen: list[Tensor] = []
+    name = pattern_names(view.config.n_layers)[layer]
+    watch = Watch(
+        lambda n: n == name, lambda _, pattern: seen.append(pattern[0]), compile_plan(view.model, run.plan, run.provenance.bos)
+    )
+    if layer == 0:  # from the tokens: the run's resid_pre of layer 0 is already edited
+        view.model(torch.tensor([run.tokens]), hook=watch, stop_at_layer=1)
+    else:
+        before = run.activations[f"blocks.{layer - 1}.hook_resid_post"][None]
+        view.model(before, hook=watch, start_at_layer=layer, stop_at_layer=layer + 1)
+    return seen[0]

@@ -1,0 +1,98 @@
+"""What the lens tab shows: each layer's prediction at each position, and one token followed through the layers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from app.service.view import View, as_numpy
+from gpt2_core.tokenizer import Tokenizer
+from interp.lens import lens_names, logit_lens
+from interp.run import Check, Run
+
+FEW_CELLS = 2000  # up to this many cells, each carries its five likeliest tokens
+
+
+@dataclass(frozen=True)
+class LensTable:
+    """labels: one per row, from the embedding to the model's own prediction. top_ids [row position k], top_p alike, k is 5 or 1;
+    entropy (bits), target_p, target_rank (0 is the likeliest): [row position]. before_ids: [row position] without the edits."""
+
+    labels: tuple[str, ...]
+    top_ids: np.ndarray
+    top_p: np.ndarray
+    entropy: np.ndarray
+    target_p: np.ndarray
+    target_rank: np.ndarray
+    before_ids: np.ndarray | None
+    check: Check
+
+
+@dataclass(frozen=True)
+class Track:
+    """A token through the layers at one position: p and rank (1 is the likeliest), [row]."""
+
+    p: np.ndarray
+    rank: np.ndarray
+
+
+def table(view: View, mid: bool, target: int | None) -> LensTable:
+    """The lens at every position. mid: also a row after each layer's attention. target: the token whose rank is shown; None is
+    what the model itself finally predicts at each position."""
+    k = 5 if len(lens_names(view.config.n_layers, mid)) * len(view.run) <= FEW_CELLS else 1
+    lens = _lens(view, view.run, k, mid, target)
+    before = None if view.before is None else as_numpy(_lens(view, view.before, 1, mid, None).top_ids[..., 0])
+    columns = (lens.top_ids, lens.top_probabilities, lens.entropy, lens.target_probability, lens.target_rank)
+    return LensTable(lens.labels, *map(as_numpy, columns), before, lens.check)
+
+
+def final_prediction(view: View) -> int:
+    """The id of the likeliest next token at the selected position."""
+    return int(view.run.logits[view.position].argmax())
+
+
+@torch.no_grad()
+def track(view: View, run: Run, target: int, mid: bool) -> Track:
+    """Probability and rank of one token at the selected position, layer by layer, in a run of the page."""
+    names = lens_names(view.config.n_layers, mid)
+    resid = torch.stack([run.activations[name][view.position] for name in names])
+    logits = view.model.unembed(resid[None])[0].float()
+    rank = (logits > logits[:, target, None]).sum(-1) + 1
+    return Track(as_numpy(logits.softmax(-1)[:, target]), as_numpy(rank))
+
+
+def one_token(tokenizer: Tokenizer, text: str) -> int:
+    """The id of a text that is exactly one token. A leading "·", as the page prints a space, is read as a space.
+
+    Raises ValueError, naming the tokens, where it is none or several.
+    """
+    text = " " + text[1:] if len(text) > 1 and text[0] == "·" else text
+    ids = tokenizer.encode(text)
+    if len(ids) != 1:
+        raise NotOneToken(tokenizer.shown(ids))
+    return ids[0]
+
+
+class NotOneToken(ValueError):
+    """A text that is no single token. pieces: what it splits into, as printed."""
+
+    def __init__(self, pieces: list[str]):
+        split = " | ".join(pieces) or "nothing"
+        super().__init__(f"Type exactly one token; this splits into {len(pieces)}: {split}.")
+        self.pieces = pieces
+
+
+def row_of(layer: int, mid: bool) -> int:
+    """The table's row of the residual stream after a layer."""
+    return 2 * layer + 2 if mid else layer + 1
+
+
+def layer_of(row: int, mid: bool) -> int:
+    """The layer that a row belongs to; the embedding counts to layer 0."""
+    return max(0, (row - 1) // 2 if mid else row - 1)
+
+
+def _lens(view: View, run: Run, k: int, mid: bool, target: int | None):
+    s = view.state
+    key = (s.model, "lens", s.prompt, s.bos, run.plan, k, mid, target)
+    return view.store.result(key, lambda: logit_lens(view.model, run, k=k, target=target, mid=mid))
