@@ -126,6 +126,8 @@ def score(
         "context": whole.context,
         "per": {
             unit: {"count": p.n_units, "bits": finite(p.bits_per_unit), "perplexity": finite(p.perplexity)}
+            if p.n_scored
+            else {"count": p.n_units, "bits": None, "perplexity": None}
             for unit, p in per.items()
         },
     }
