@@ -105,17 +105,17 @@ class Page:
         """Declares an event that changes no state but an input of some section (a switch inside a tab)."""
         self.changes(listener, lambda state: state, **options)
 
-    def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], PageState]) -> None:
-        """Registers everything. `first_state(request)` reads the address when the page opens."""
+    def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], tuple[PageState, str]]) -> None:
+        """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it."""
         inputs = list(dict.fromkeys(i for s in self._sections for i in s.inputs))
         outputs = [self.state, self._drawn, self.message, *dict.fromkeys(o for s in self._sections for o in s.outputs)]
         common = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private"}
 
         def opened(request: gr.Request, drawn, *values):
-            blank = PageState(model=self.store.settings.model)
-            return self._respond(lambda state: first_state(request), blank, {}, dict(zip(inputs, values)), False)
+            state, said = first_state(request)
+            return self._respond(lambda s: s, state, {}, dict(zip(inputs, values)), False, said)
 
-        demo.load(opened, [self._drawn, *inputs], **common)
+        demo.load(on_gpu(opened), [self._drawn, *inputs], **common)
         for change in self._changes:
             options = {
                 "show_progress": "hidden",
@@ -145,28 +145,39 @@ class Page:
 
         return with_event if change.event_data else plain
 
-    def _respond(self, update, state: PageState, drawn: dict, values: dict, own_control: bool) -> dict:
-        said, kind = "", "notice"
+    def _respond(self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, error: str = "") -> dict:
+        """The new state and what looks different. A ValueError of the update leaves the old state; one of a section, its old picture."""
+        notice, out = "", {}
         try:
             try:
                 new = update(state)
-            except Notice as notice:
-                new, said = notice.state, notice.text
-            out, drawn = self._draw(new, drawn, values, own_control)
-        except ValueError as error:
-            new, out, said, kind = state, {}, str(error), "error"
-        serial = drawn.get("serial", 0) + bool(said)
-        message = message_value(said, close=words(state.lang)("page.close"), kind=kind, serial=serial)
+            except Notice as said:
+                new, notice = said.state, said.text
+            new.plan.check(self.store.model(new.model).config)
+        except ValueError as refused:
+            new, error = state, str(refused)
+        else:
+            out, drawn, failed = self._draw(new, drawn, values, own_control)
+            error = error or failed
+        if new == state and not (error or notice):  # as when Gradio reports a tab that was opened for it: the sentence stays
+            return {**out, self._drawn: drawn}
+        serial = drawn.get("serial", 0) + bool(error or notice)
+        kind = "error" if error else "notice"
+        message = message_value(error or notice, close=words(new.lang)("page.close"), kind=kind, serial=serial)
         return {**out, self.state: new, self._drawn: {**drawn, "serial": serial}, self.message: message}
 
-    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool) -> tuple[dict, dict]:
-        view, out, now = View(self.store, state), {}, dict(drawn)
+    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool) -> tuple[dict, dict, str]:
+        """What to send, what is then drawn from what, and the first thing that went wrong."""
+        view, out, now, error = View(self.store, state), {}, dict(drawn), ""
         for number, section in enumerate(self._sections):
             if section.tab not in (None, state.tab):
                 continue
             inputs = [values[i] for i in section.inputs]
             key = repr((section.depends(state), inputs))
-            if drawn.get(number) != key and not (section.control and own_control):
-                out.update(zip(section.outputs, section.render(view, *inputs), strict=True))
-            now[number] = key
-        return out, now
+            try:
+                if drawn.get(number) != key and not (section.control and own_control):
+                    out.update(zip(section.outputs, section.render(view, *inputs), strict=True))
+                now[number] = key
+            except ValueError as failed:
+                error = error or str(failed)
+        return out, now, error

@@ -3,6 +3,7 @@
 import gradio as gr
 from starlette.middleware import Middleware
 
+from app import api
 from app.components.base import page_head
 from app.components.i18n import I18N
 from app.examples import examples_for
@@ -22,6 +23,7 @@ BUILDERS = {
     "scaling": scaling.build,
 }
 
+
 def build(store: ModelStore) -> gr.Blocks:
     """The page over a store of models."""
     with gr.Blocks(title="GPT-2 Glassbox", analytics_enabled=False) as demo:
@@ -34,16 +36,25 @@ def build(store: ModelStore) -> gr.Blocks:
                 page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
         page.shows(None, [tabs], lambda view: [gr.Tabs(selected=view.state.tab)], depends=lambda s: s.tab, control=True)
         page.wire(demo, lambda request: first_state(store, request))
+        api.add_endpoints(store)
     return demo
 
 
-def first_state(store: ModelStore, request: gr.Request) -> PageState:
-    """The state that an address asks for; an address that says nothing opens on an example. The language is the browser's."""
+def first_state(store: ModelStore, request: gr.Request) -> tuple[PageState, str]:
+    """The state that an address asks for, and what was wrong with it.
+
+    An address that says nothing, or something that cannot be, opens on an example. The language is the browser's.
+    """
     query = dict(request.query_params) if request else {}
     embedded = store.entry(store.settings.model).state == "embedded"
     first = examples_for(embedded)[0]
     default = PageState(model=store.settings.model, prompt=first.prompt, lang=_language(request))
-    return PageState.from_query(query, default)
+    try:
+        state = PageState.from_query(query, default)
+        state.plan.check(store.model(state.model).config)
+    except ValueError as error:
+        return default, str(error)
+    return state, ""
 
 
 def _language(request: gr.Request) -> str:
