@@ -56,6 +56,11 @@ class ModelStore:
         """The models that can be run without a download and fit the budget."""
         return [e for e in self.entries() if e.state != "downloadable" and weight_bytes(e.config, self.dtype) <= self.budget]
 
+    def in_memory(self, name: str) -> bool:
+        """Whether a model is loaded, so that running it costs no loading."""
+        with self._lock:
+            return name in self._models
+
     def model(self, name: str) -> GPT2:
         """A model, loaded if it is not in memory. Raises ValueError where it is not on this machine or too large."""
         with self._lock:
