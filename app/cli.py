@@ -26,7 +26,7 @@ from app import terminal
 from app.flags import BAD_INPUT, PROGRAM, parser
 from app.service import analyses
 from app.service.texts import MAX_SCORED
-from app.settings import Settings
+from app.settings import Settings, read_settings
 from app.state import MAX_PROMPT
 from app.store import ModelStore
 from gpt2_core.checkpoints import locate
@@ -150,12 +150,10 @@ def _download(store: ModelStore, name: str, agreed: bool) -> None:
 
 def serve(arguments: Sequence[str]) -> int:
     """Opens the page, with the flags of `python app.py`."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
-    # Imported here, so that no other command waits for Gradio.
-    from app.settings import read_settings
-    from app.ui import build, launch_options
-
     settings = read_settings(arguments)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+    from app.ui import build, launch_options  # here, so that no other command waits for Gradio
+
     configure_threads(settings.threads or None)
     store = ModelStore(settings)
     build(store).launch(**launch_options(store))

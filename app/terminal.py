@@ -59,7 +59,7 @@ def heat_map(
 
 def _shade(value: float | None, top: float) -> str:
     level = 0.0 if value is None or top <= 0 else min(1.0, max(0.0, value / top))
-    return SHADES[min(len(SHADES) - 1, int(level * len(SHADES)))]
+    return SHADES[round(level * (len(SHADES) - 1))]
 
 
 def score_text(answer: dict[str, Any]) -> str:
@@ -97,9 +97,11 @@ def attention_text(answer: dict[str, Any], shades: bool) -> str:
 
 
 def heads_map(values: Sequence[Sequence[float | None]], shades: bool) -> str:
-    """A heat map of layer by head."""
+    """A heat map of layer by head; the darkest shade is the largest value, which is named."""
     columns = [f"H{head}" for head in range(len(values[0]))]
-    return heat_map(values, [f"L{layer}" for layer in range(len(values))], columns, shades)
+    top = max((v or 0.0 for row in values for v in row), default=0.0)
+    drawn = heat_map(values, [f"L{layer}" for layer in range(len(values))], columns, shades, top)
+    return f"{drawn}\n({SHADES[-1]} is {top:.3f})" if shades else drawn
 
 
 def heads_text(answer: dict[str, Any], shades: bool) -> str:
