@@ -69,7 +69,9 @@ class Bars:
     def content(self) -> dict:
         for bar in self.bars:
             if not (0 <= bar.width <= 1 and 0 <= (bar.before or 0.0) <= 1):
-                raise ValueError(f"The bar {bar.text!r} reaches {bar.width}, {bar.before}; expected shares of the axis in 0..1.")
+                raise ValueError(
+                    f"The bar {bar.text!r} reaches {bar.width}, {bar.before}; expected shares of the axis in 0..1."
+                )
         rows = [vars(bar) | {"width": float(bar.width)} for bar in self.bars]
         return {"kind": "bars", "label": self.label, "rows": rows, "note": self.note, "align": self.align}
 

@@ -179,12 +179,22 @@ def outcomes(view: View, run: TaskRun, task: Task, values: Mapping[str, str]) ->
         for last in steps(model, run, task, values, view.state.bos):
             yield last
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ValueError(f"There is not enough memory for {run.model} here; choose a smaller model or a shorter text.") from error
+        raise ValueError(
+            f"There is not enough memory for {run.model} here; choose a smaller model or a shorter text."
+        ) from error
     view.store.result(_key(view, run, task, values), lambda: last)
 
 
 def _key(view: View, run: TaskRun, task: Task, values: Mapping[str, str]) -> tuple:
-    return run.model, "zero_shot", task.name, tuple(sorted(task.checked(values).items())), view.state.bos, run.plan, run.left_out
+    return (
+        run.model,
+        "zero_shot",
+        task.name,
+        tuple(sorted(task.checked(values).items())),
+        view.state.bos,
+        run.plan,
+        run.left_out,
+    )
 
 
 def _answer(model: GPT2, run: TaskRun, task: Task, values: Mapping[str, str], bos: bool) -> Iterator[Answer]:

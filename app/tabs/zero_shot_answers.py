@@ -158,8 +158,6 @@ def _way(t: Words, way: Compared) -> list[Text | Bars]:
     for i, c in enumerate(way.candidates):
         tokens = "\n".join(f"{token}  {value:.3f}" for token, value in zip(c.tokens, c.logprobs))
         title = t("zero_shot.bar_hint", scored=c.scored.strip(), tokens=tokens, sum=f"{c.logprob:.3f}")
-        bars.append(
-            Bar(c.name, c.logprob / low, f"{c.logprob:.2f}", f"{100 * c.share:.0f}%", title, picked=i == way.picked)
-        )
+        bars.append(Bar(c.name, c.logprob / low, f"{c.logprob:.2f}", f"{100 * c.share:.0f}%", title, picked=i == way.picked))
     picks = Text(t("zero_shot.picks"), way.candidates[way.picked].name, main=True)
     return [picks, Bars(label, bars, t("zero_shot.bar_note", low=f"{low:.1f}"), align="right")]
