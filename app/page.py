@@ -160,7 +160,7 @@ class Page:
             out, drawn, failed = self._draw(new, drawn, values, own_control)
             error = error or failed
         if new == state and not (error or notice):  # as when Gradio reports a tab that was opened for it: the sentence stays
-            return {**out, self._drawn: drawn}
+            return {**out, self.state: new, self._drawn: drawn}
         serial = drawn.get("serial", 0) + bool(error or notice)
         kind = "error" if error else "notice"
         message = message_value(error or notice, close=words(new.lang)("page.close"), kind=kind, serial=serial)
