@@ -6,6 +6,7 @@
 Arguments, answers and bounds are those of `app.service.analyses`; whatever cannot be done comes back as one sentence.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -20,10 +21,17 @@ AT_ONCE = 2  # analyses that run at the same time, all endpoints together
 
 
 def add_endpoints(store: ModelStore) -> None:
-    """Adds /generate, /score, /next_tokens, /attention, /lens, /heads and /models to the `gr.Blocks` being built."""
+    """Adds /generate, /score, /next_tokens, /attention, /lens, /heads and /models to the `gr.Blocks` being built.
+
+    To be called before other events are added: Gradio gives a name to the first function that has it, private ones included.
+    """
     for function in (*_of_texts(store), *_of_insides(store)):
         gr.api(
-            on_gpu(_one_sentence(function)), api_name=function.__name__, concurrency_id="analyses", concurrency_limit=AT_ONCE
+            on_gpu(_one_sentence(function)),
+            api_name=function.__name__,
+            api_description=inspect.getdoc(function),  # Gradio by itself leaves the arguments out
+            concurrency_id="analyses",
+            concurrency_limit=AT_ONCE,
         )
 
 

@@ -27,6 +27,7 @@ BUILDERS = {
 def build(store: ModelStore) -> gr.Blocks:
     """The page over a store of models."""
     with gr.Blocks(title="GPT-2 Glassbox", analytics_enabled=False) as demo:
+        api.add_endpoints(store)  # first: a name belongs to the first function that has it
         page = Page(store)
         header.build(page)
         with gr.Tabs(elem_id="gb_tabs") as tabs:
@@ -36,7 +37,6 @@ def build(store: ModelStore) -> gr.Blocks:
                 page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
         page.shows(None, [tabs], lambda view: [gr.Tabs(selected=view.state.tab)], depends=lambda s: s.tab, control=True)
         page.wire(demo, lambda request: first_state(store, request))
-        api.add_endpoints(store)
     return demo
 
 
