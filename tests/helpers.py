@@ -39,8 +39,8 @@ def hf_model(model: GPT2):
     config = HFConfig(**{k: v for k, v in model.config.to_hf().items() if k != "architectures"})
     config._attn_implementation = "eager"
     hf = GPT2LMHeadModel(config).eval()
-    weights = {f"transformer.{k}": v.float() for k, v in model.state_dict().items() if not k.startswith("lm_head")}
-    weights["lm_head.weight"] = model.W_U.T.float()
+    weights = {f"transformer.{k}": v for k, v in model.state_dict().items() if not k.startswith("lm_head")}
+    weights["lm_head.weight"] = model.W_U.T
     missing, unexpected = hf.load_state_dict(weights, strict=False)
     assert not unexpected and not missing, (missing, unexpected)
     return hf

@@ -24,7 +24,7 @@ function build(row, index) {
 
 function drawHead() {
   head.textContent = '';
-  const notes = [];
+  const notes = [G.el('span', { class: 'gb-next-label', text: value.label })];
   if (value.entropy !== null) notes.push(G.el('span', { text: G.fill(value.text.entropy, { bits: G.num(value.entropy, 2) }) }));
   notes.push(G.el('span', { text: G.fill(value.text.scale, { max: G.pct(value.scale) }) }));
   if (value.edited) notes.push(G.el('span', { class: 'gb-key' }, [G.el('span', { class: 'gb-key-ghost' }), value.text.before]));
