@@ -50,7 +50,6 @@ def pictures(view: View) -> HeadPictures:
     return view.store.result((s.model, "heads", s.prompt, s.bos, s.plan), lambda: _pictures(view))
 
 
-@torch.no_grad()
 def head_pattern(view: View, run: Run, layer: int, head: int) -> np.ndarray:
     """One head's exact weights in a run of the page, [query key]."""
     kept = pattern_names(view.config.n_layers)[layer] in run.activations
@@ -184,6 +183,7 @@ def _pooled(weights: Tensor, block: int) -> Tensor:
     return torch.nn.functional.max_pool2d(weights, block, ceil_mode=True).cpu()
 
 
+@torch.no_grad()
 def _layer_pattern(view: View, run: Run, layer: int) -> Tensor:
     """A layer's pattern [head query key] from the residual stream that enters it; edits inside the layer act again."""
     seen: list[Tensor] = []

@@ -36,23 +36,25 @@ def build(page: Page) -> None:
 
     wanted.change(on_gpu(score), [page.state, measured], measured, show_progress="hidden", api_visibility="private")
     page.refreshes(measured.change)
+    head = panel("gb_attention_head")
+    controls = _controls(page)
     with gr.Row(elem_id="gb_attention_columns"):
         with gr.Column(scale=5, min_width=320):
-            _grid(page, measured)
+            _grid(page, head, [*controls, measured])
         with gr.Column(scale=6, min_width=320):
             attention_head.build(page, measured)
     _roles(page, measured)
 
 
-def _grid(page: Page, measured: gr.State) -> None:
-    head = panel("gb_attention_head")
-    with gr.Row():
+def _controls(page: Page) -> list[gr.components.Component]:
+    """Order, filter, layers, and whether to hide the first token."""
+    with gr.Row(elem_id="gb_attention_controls"):
         order = gr.Dropdown(
             [(o, o) for o in ORDERS],
             value="position",
             label=page.label("attention.order"),
             elem_id="gb_attention_order",
-            min_width=150,
+            min_width=180,
         )
         times = gr.Dropdown(
             [("", 0)],
@@ -63,22 +65,22 @@ def _grid(page: Page, measured: gr.State) -> None:
             visible=False,
         )
         layer = gr.Dropdown(
-            [("", ALL)], value=ALL, label=page.label("attention.layer"), elem_id="gb_attention_layer", min_width=100
+            [("", ALL)], value=ALL, label=page.label("attention.layer"), elem_id="gb_attention_layer", min_width=110
         )
-    hide = gr.Checkbox(False, label=page.label("attention.hide_first"), container=False, elem_id="gb_attention_hide_first")
-    grid = head_grid("gb_attention_grid")
-    controls = [order, times, layer, hide]
+        with gr.Column(scale=1, min_width=190):
+            hide = gr.Checkbox(False, label=page.label("attention.hide_first"), elem_id="gb_attention_hide_first")
     page.shows("attention", [order, layer], _choices, inputs=[layer], depends=lambda s: (s.lang, s.model))
     page.shows("attention", [times], _filter_choices, inputs=[order], depends=lambda s: s.lang)
-    page.shows(
-        "attention",
-        [head, grid],
-        _grid_values,
-        inputs=[*controls, measured],
-        depends=lambda s: s.but(tab="attention", position=None),
-    )
+    controls = [order, times, layer, hide]
     for control in controls:
         page.refreshes(control.input)
+    return controls
+
+
+def _grid(page: Page, head: gr.HTML, inputs: list[gr.components.Component]) -> None:
+    grid = head_grid("gb_attention_grid")
+    depends = {"depends": lambda s: s.but(tab="attention", position=None)}
+    page.shows("attention", [head, grid], _grid_values, inputs=inputs, **depends)
     page.changes(grid.headselect, lambda s, event: s.but(layer=int(event.layer), head=int(event.head)), event_data=True)
 
 

@@ -18,16 +18,17 @@ def build(page: Page) -> None:
     """The tab's components and what they show."""
     head = panel("gb_lens_head")
     with gr.Row():
-        mid = gr.Checkbox(False, label=page.label("lens.mid"), elem_id="gb_lens_mid", min_width=220)
-        target = gr.Textbox(
-            "",
-            label=page.label("lens.target"),
-            placeholder=page.label("lens.target_hint"),
-            info=page.label("lens.target_info"),
-            max_lines=1,
-            elem_id="gb_lens_target",
-            min_width=220,
-        )
+        with gr.Column(min_width=220):
+            mid = gr.Checkbox(False, label=page.label("lens.mid"), elem_id="gb_lens_mid")
+        with gr.Column(min_width=220):
+            target = gr.Textbox(
+                "",
+                label=page.label("lens.target"),
+                placeholder=page.label("lens.target_hint"),
+                info=page.label("lens.target_info"),
+                max_lines=1,
+                elem_id="gb_lens_target",
+            )
     problem = message("gb_lens_message")
     chosen = gr.State(None)  # the row and position chosen last, and how many choices so far
     table = lens_table("gb_lens_table")

@@ -1,0 +1,176 @@
+"""The lens tab: what it computes, against interp; and the page in a browser."""
+
+import time
+
+import numpy as np
+import pytest
+
+from app.components.lens_table import TEXT_KEYS
+from app.components.packing import unpack
+from app.service import lens as service
+from app.service.view import View
+from app.settings import Settings
+from app.state import PageState
+from app.store import ModelStore
+from app.tabs import lens as tab
+from app.text import words
+from app.text.lens import EN, KO
+from interp.edits import Edit, Plan
+from interp.lens import lens_names, logit_lens
+
+PROMPT = "When the old clock struck twelve, the old"
+OFF = Plan((Edit.zero("attn_out", 1),))
+
+
+@pytest.fixture(scope="module")
+def store():
+    return ModelStore(Settings(device="cpu"))
+
+
+def view_of(store, prompt=PROMPT, **changes) -> View:
+    return View(store, PageState(prompt=prompt, tab="lens", **changes))
+
+
+@pytest.mark.parametrize("mid", [False, True])
+@pytest.mark.parametrize("target", [None, 262])
+def test_table_equals_interp(store, mid, target):
+    view = view_of(store, plan=OFF)
+    table, lens = service.table(view, mid, target), logit_lens(view.model, view.run, k=5, target=target, mid=mid)
+    assert table.labels == lens.labels and len(table.labels) == len(lens_names(4, mid))
+    assert np.array_equal(table.top_ids, lens.top_ids.numpy()) and np.allclose(table.top_p, lens.top_probabilities.numpy())
+    assert np.array_equal(table.target_rank, lens.target_rank.numpy()) and np.allclose(table.entropy, lens.entropy.numpy())
+    assert np.array_equal(table.before_ids, logit_lens(view.model, view.before, k=1, mid=mid).top_ids[..., 0].numpy())
+    assert table.check.holds and table.check.residual == lens.check.residual
+    assert np.array_equal(table.top_ids[-1, :, 0], view.run.logits.argmax(-1).numpy())
+
+
+def test_a_large_table_carries_one_token_per_cell(store, monkeypatch):
+    monkeypatch.setattr(service, "FEW_CELLS", 10)
+    view = view_of(store)
+    assert service.table(view, False, None).top_ids.shape[-1] == 1
+    value = tab._table(view, False, "", None)[0]
+    assert value["top5"] is None and len(unpack(value["top"])) == 5
+
+
+@pytest.mark.parametrize("mid", [False, True])
+def test_track_is_the_tables_column(store, mid):
+    view = view_of(store, position=4, plan=OFF)
+    target = service.final_prediction(view)
+    assert target == view.run.logits[4].argmax().item()
+    for run in (view.run, view.before):
+        lens, track = logit_lens(view.model, run, target=target, mid=mid), service.track(view, run, target, mid)
+        assert np.allclose(track.p, lens.target_probability[:, 4].numpy(), atol=1e-6)
+        assert np.array_equal(track.rank, lens.target_rank[:, 4].numpy() + 1)
+    assert service.track(view, view.run, target, mid).rank[-1] == 1
+
+
+def test_exactly_one_token(store):
+    tokenizer = view_of(store).model.tokenizer
+    assert tokenizer.decode([service.one_token(tokenizer, " clock")]) == " clock"
+    assert service.one_token(tokenizer, "·clock") == service.one_token(tokenizer, " clock")
+    assert tokenizer.decode([service.one_token(tokenizer, "·")]) == "·"
+    with pytest.raises(service.NotOneToken, match="splits into 2: ·clock | tower"):
+        service.one_token(tokenizer, " clocktower")
+    with pytest.raises(ValueError, match="nothing"):
+        service.one_token(tokenizer, "")
+
+
+def test_a_text_that_is_no_token_is_named_and_the_table_stays(store):
+    view = view_of(store)
+    target, problem = tab.read_target(view, " clocktower")
+    assert target is None and "·clock | tower" in problem and problem.count(".") == 2
+    assert tab._table(view, False, " clocktower", None) == tab._table(view, False, "", None)
+    assert tab._head(view, False, " clocktower")[1]["text"] == problem
+    assert tab.read_target(view, "") == (None, "")
+    value = tab._table(view, False, " clock", None)[0]
+    assert value["target"]["text"] == "·clock"
+
+
+@pytest.mark.parametrize("mid", [False, True])
+def test_rows_and_layers(store, mid):
+    names = lens_names(4, mid)
+    for layer in range(4):
+        assert names[service.row_of(layer, mid)] == f"blocks.{layer}.hook_resid_post"
+    assert service.layer_of(0, mid) == 0
+    for row, name in enumerate(names[1:], start=1):
+        assert service.layer_of(row, mid) == int(name.split(".")[1])
+
+
+def test_the_row_chosen_last_stays_chosen_while_its_layer_is(store):
+    assert tab._selected_row(view_of(store, layer=1), True, (3, 5, 0)) == 3
+    assert tab._selected_row(view_of(store, layer=2), True, (3, 5, 0)) == 6
+    assert tab._selected_row(view_of(store, layer=0), False, (0, 5, 0)) == 0
+    assert tab._selected_row(view_of(store, layer=3), False, (8, 5, 0)) == 4
+    assert tab._look_at(PageState(), (3, 5, 0), True) == PageState(position=5, layer=1)
+
+
+def test_value_and_figure(store):
+    view = view_of(store, plan=OFF)
+    value = tab._table(view, True, "", None)[0]
+    table, shown = service.table(view, True, None), [value["words"][i] for i in unpack(value["top"]).ravel()]
+    assert shown == [view.show([i])[0] for i in table.top_ids[..., 0].ravel()]
+    assert (unpack(value["top"]) != unpack(value["before"])).sum() == (table.top_ids[..., 0] != table.before_ids).sum() > 0
+    assert value["rows"][0]["label"] == EN["lens.embed"] and value["rows"][1]["label"] == "L0 half"
+    said, figure = tab._track(view, True, "")
+    assert EN.keys() == KO.keys() and set(TEXT_KEYS) <= set(value["text"])
+    assert len(figure.data) == 4 and "Without the edits" in said["what"]
+    assert tab._track(view_of(store, plan=OFF, lang="ko"), True, " clock")[0]["what"].startswith("“·old”")
+    assert words("ko")("lens.what")
+
+
+# In the browser -----------------------------------------------------------------------------------------------------------
+
+TABLE = "#gb_lens_table [data-painted]"
+
+
+@pytest.mark.browser
+def test_a_cell_selects_position_and_layer(page_url, browser_page):
+    page = browser_page
+    page.goto(f"{page_url}/?tab=lens")
+    page.wait_for_selector(TABLE)
+    page.locator("#gb_lens_table tbody tr").nth(3).locator(".lt-cell").nth(4).click()
+    page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('position 4')")
+    page.wait_for_selector("#gb_lens_table tbody tr:nth-child(4) .lt-selected")
+    assert "·clock" in page.inner_text("#gb_tokens .gb-selected")
+    page.get_by_role("tab", name="Attention").click()
+    page.wait_for_selector("#gb_attention_view .hv-title:text-is('L2H0')")
+
+
+@pytest.mark.browser
+def test_a_token_is_followed(page_url, browser_page):
+    page = browser_page
+    page.goto(f"{page_url}/?tab=lens")
+    page.wait_for_selector(TABLE)
+    page.locator("#gb_lens_target :is(input, textarea)").fill(" lady")
+    page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('“·lady”')")
+    page.locator("#gb_lens_target :is(input, textarea)").fill(" clocktower")
+    page.wait_for_function("document.querySelector('#gb_lens_message').innerText.includes('·clock | tower')")
+    page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('“·man”')")
+    page.wait_for_selector("#gb_lens_track .main-svg")
+
+
+@pytest.mark.browser
+def test_edits_mark_cells_and_the_phone_does_not_scroll_sideways(page_url, browser_page):
+    page = browser_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    plan = '[{"op":"zero","component":"z","layer":2,"head":1}]'
+    page.goto(f"{page_url}/?tab=lens&plan={plan}")
+    page.wait_for_selector(TABLE)
+    page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('Without the edits')")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#gb_lens_table .lt-foot .lt-key").count() == 1
+
+
+@pytest.mark.browser
+def test_64_tokens_are_painted_in_a_second(page_url, browser_page):
+    page = browser_page
+    text = "+".join(["the+old+door"] * 21)
+    page.goto(f"{page_url}/?prompt={text}&tab=probabilities")
+    page.wait_for_selector("#gb_next [data-painted]")
+    page.wait_for_timeout(500)
+    start = time.perf_counter()
+    page.get_by_role("tab", name="Lens").click()
+    page.wait_for_selector(TABLE)
+    took = time.perf_counter() - start
+    print(f"lens tab painted after {took:.2f} s")
+    assert took < 5  # the machine may be busy; alone it takes well under one
