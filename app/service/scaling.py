@@ -171,6 +171,12 @@ def curve(metric: str) -> Curve:
     return Curve(METRICS[metric], points, sota, others, published_line(metric) if metric in CURVES else None)
 
 
+def unit_of(metric: Metric) -> str:
+    """The unit as it is printed; the kinds of ROUGE are told apart."""
+    kind = metric.name.rsplit("_", 1)[-1].upper()
+    return metric.unit.replace("ROUGE", f"ROUGE-{kind}")
+
+
 def metric_names() -> list[str]:
     """Every metric, those with a number for each size first."""
     return [*CURVES, *(name for name in METRICS if name not in CURVES)]

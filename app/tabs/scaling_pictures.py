@@ -9,7 +9,7 @@ from app.components.model_columns import Bar, Bars, Fact, ModelColumn, Table, mo
 from app.components.next_token import scale_for
 from app.components.panel import Badge, panel_value
 from app.figures.scaling import SizePoint, published_curves, scaling_costs
-from app.service.scaling import Cost, Curve, Reading
+from app.service.scaling import Cost, Curve, Reading, unit_of
 from app.service.view import View
 from app.tabs.model_picker import size_text
 from app.text import Words
@@ -24,6 +24,11 @@ def memory_text(n_bytes: float) -> str:
         if n_bytes >= size:
             return f"{n_bytes / size:.3g} {unit}"
     return f"{n_bytes / 2**10:.3g} KiB"
+
+
+def flops_text(flops: float) -> str:
+    """16.5 MFLOP, 3.42 GFLOP."""
+    return f"{flops / 1e9:.3g} GFLOP" if flops >= 1e9 else f"{flops / 1e6:.3g} MFLOP"
 
 
 def model_text(t: Words, entry: ModelEntry) -> str:
@@ -91,7 +96,11 @@ def metric_choices(t: Words, names: Sequence[str]) -> list[tuple[str, str]]:
     """The metrics as (label, name)."""
     return [
         (
-            t(f"scaling.metric_{'name' if name in CURVES else 'one'}", dataset=METRICS[name].dataset, unit=METRICS[name].unit),
+            t(
+                f"scaling.metric_{'name' if name in CURVES else 'one'}",
+                dataset=METRICS[name].dataset,
+                unit=unit_of(METRICS[name]),
+            ),
             name,
         )
         for name in names
@@ -103,7 +112,7 @@ def curve_figure(t: Words, curve: Curve, fit: bool, page_model: str) -> go.Figur
     metric, line = curve.metric, curve.line if fit else None
     labels = {
         "params": t("scaling.axis_params"),
-        "value": f"{metric.dataset}, {metric.unit}",
+        "value": f"{metric.dataset}, {unit_of(metric)}",
         "description": t("scaling.curve_description", n="{n}", first="{first}", last="{last}", best="{best}"),
         "fit": "" if line is None else t("scaling.fit_name", r2=line.r2),
         **{k: t(f"scaling.{k}") for k in ("higher_is_better", "lower_is_better", "published", "measured", "sota")},
@@ -165,7 +174,7 @@ def costs_table(t: Words, costs: Sequence[Cost], times: Mapping[str, float]) -> 
             f"{cost.n_params:,}",
             memory_text(cost.weights),
             memory_text(cost.kv_per_token),
-            t("scaling.gflops", value=cost.flops / 1e9),
+            flops_text(cost.flops),
             f"{times[cost.entry.name]:.3g}" if cost.entry.name in times else t("scaling.not_measured"),
         ]
         for cost in costs

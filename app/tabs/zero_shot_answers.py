@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from app.components.model_columns import Bar, Bars, ModelColumn, Text, model_columns_value
 from app.components.panel import panel_value
 from app.components.prompt_parts import KINDS, PromptPart, prompt_parts_value
+from app.service.scaling import unit_of
 from app.service.view import View
 from app.service.zero_shot import Answer, Assembled, Compared, Comparison, Failed, Outcome, TaskRun
 from app.tabs.zero_shot_form import Form, example_named
@@ -29,7 +30,7 @@ def about_value(t: Words, task: Task) -> dict:
 def paper_value(t: Words, task: Task) -> dict:
     """The paper's numbers of the task, so that nobody takes one answer for an evaluation."""
     numbers = ", ".join(
-        t("zero_shot.number", dataset=METRICS[m].dataset, value=results(m)[PAPER_MODEL].value, unit=METRICS[m].unit)
+        t("zero_shot.number", dataset=METRICS[m].dataset, value=results(m)[PAPER_MODEL].value, unit=unit_of(METRICS[m]))
         for m in task.metrics
     )
     rows = "\n".join(_paper_row(t, metric) for metric in task.metrics)
@@ -43,7 +44,7 @@ def _paper_row(t: Words, metric: str) -> str:
 
     rows = ", ".join(f"{name(model)} {row.value:g}" for model, row in results(metric).items())
     m = METRICS[metric]
-    return t("zero_shot.paper_row", dataset=m.dataset, unit=m.unit, rows=rows, source=m.source)
+    return t("zero_shot.paper_row", dataset=m.dataset, unit=unit_of(m), rows=rows, source=m.source)
 
 
 def part_labels(t: Words, parts: Sequence[Part]) -> list[str]:

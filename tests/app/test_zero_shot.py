@@ -1,0 +1,315 @@
+"""The zero-shot tab: prompts as assembled, answers and candidates against direct calls, and the tab in a browser."""
+
+import math
+import re
+
+import pytest
+
+from app.components.model_columns import Bar, Bars, ModelColumn, model_columns_value
+from app.components.prompt_parts import PromptPart, marked, prompt_parts_value
+from app.service import zero_shot as service
+from app.service.view import View
+from app.settings import Settings
+from app.state import PageState
+from app.store import ModelStore
+from app.tabs import zero_shot_form as forms
+from app.tabs.zero_shot_answers import columns_value, notice_text, paper_value, part_labels
+from app.tabs.zero_shot_form import OWN, Filled, settle
+from app.text import EN, KO, words, zero_shot
+from gpt2_core.config import GPT2Config
+from gpt2_core.continuation import logprob_of
+from gpt2_core.generate import generate
+from gpt2_core.tasks import TASKS
+from interp.edits import Edit, Plan
+
+NAME = "glass-7m"
+T = words("en")
+
+
+@pytest.fixture(scope="module")
+def store():
+    return ModelStore(Settings(device="cpu"))
+
+
+def view_of(store, **changes) -> View:
+    return View(store, PageState(model=NAME, prompt="x", tab="zero_shot", **changes))
+
+
+def books(task):
+    return forms.full_values(task, forms.first_example(task, "books").values)
+
+
+def last(view, run, task, values):
+    return list(service.outcomes(view, run, task, values))[-1]
+
+
+# ---- prompts --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "prompt"),
+    [
+        ("summarise", {"article": "One. Two.", "hint": "TL;DR:"}, "One. Two.\nTL;DR:"),
+        ("summarise", {"article": "One. Two.", "hint": "none"}, "One. Two."),
+        ("translate_en_fr", {"pairs": "a b = c d\ne = f", "sentence": "g"}, "a b = c d\ne = f\ng ="),
+        ("answer", {"pairs": "Q: a\nA: b", "question": "c"}, "Q: a\nA: b\nQ: c\nA:"),
+        ("read", {"document": "S.", "history": "", "question": "c"}, "S.\n\nQ: c\nA:"),
+        ("read", {"document": "S.", "history": "Q: a\nA: b", "question": "c"}, "S.\n\nQ: a\nA: b\n\nQ: c\nA:"),
+        ("resolve", {"sentence": "[it] was cold.", "candidate_a": "the cup", "candidate_b": "x"}, "The cup was cold."),
+        ("choose", {"context": "C.", "sentence": "the XXXXX ran", "candidates": "a\nb"}, "C. the a ran"),
+    ],
+)
+def test_the_prompt_is_exactly_the_papers_format(store, task, values, prompt):
+    assembled = service.assemble(store.model(NAME), True, TASKS[task], values)
+    assert assembled.prompt == prompt == "".join(part.text for part in assembled.parts)
+    assert assembled.n_tokens == len(store.model(NAME).tokenizer.encode(prompt)) and assembled.notice is None
+
+
+def test_the_counted_parts_are_those_of_the_scored_text(store):
+    model, values = store.model(NAME), books(TASKS["resolve"])
+    for scoring, counted in (("partial", (False, False, True)), ("full", (True, True, True))):
+        assert service.assemble(model, True, TASKS["resolve"], {**values, "scoring": scoring}).counted == counted
+    assert service.assemble(model, True, TASKS["choose"], books(TASKS["choose"])).counted == (False, False, True, True)
+
+
+def test_too_long_a_prompt_is_cut_from_the_left_and_says_so(store):
+    model = store.model(NAME)
+    article = "word " * 3000
+    assembled = service.assemble(model, True, TASKS["summarise"], {"article": article})
+    assert assembled.prompt.endswith("word\nTL;DR:") and assembled.n_tokens + 100 + 1 <= model.config.n_ctx
+    said = notice_text(T, assembled.notice)
+    assert "article" in said and f"{len(article.strip()) - len(assembled.parts[0].text):,}" in said
+    passage = {"context": "word " * 2000, "sentence": "The XXXXX ran.", "candidates": "dog\ncat"}
+    cut = service.assemble(model, True, TASKS["choose"], passage)
+    assert cut.prompt.endswith("word The dog ran.") and cut.n_tokens <= model.config.n_ctx and cut.notice is not None
+
+
+@pytest.mark.parametrize("text", ["", " a  b \n\n c", "\tx", "plain words", "a\n b", "   "])
+def test_marked_runs_add_up_to_the_text(text):
+    runs = marked(text)
+    assert "".join(run for run, _ in runs) == text
+    assert all(mark or not re.search(r"\n|\t|  ", run) for run, mark in runs)
+
+
+def test_a_part_of_an_unknown_kind_and_a_bar_outside_its_axis_are_refused():
+    with pytest.raises(ValueError, match="context"):
+        prompt_parts_value([PromptPart("a", "other", "x")], label="", kinds={})
+    with pytest.raises(ValueError, match="0..1"):
+        model_columns_value([ModelColumn("m", blocks=[Bars("b", [Bar("a", 1.2, "")])])], label="")
+
+
+def test_parts_that_repeat_are_numbered():
+    parts = TASKS["answer"].assemble(books(TASKS["answer"]))
+    assert part_labels(T, parts) == ["example 1", "example 2", "example 3", "question", "answer cue"]
+
+
+# ---- answers and candidates --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["finish", "answer", "translate_fr_en"])
+def test_an_answer_is_what_generate_gives_with_the_papers_decoding(store, name):
+    task, view = TASKS[name], view_of(store)
+    (run,) = service.task_runs(view, [NAME])
+    answer = last(view, run, task, books(task))
+    prompt = service.assemble(store.model(NAME), True, task, books(task)).prompt
+    how = task.decoding
+    direct = generate(store.model(NAME), prompt, max_new_tokens=how.max_new_tokens, stop=how.stop, bos=True)
+    assert answer.raw == direct.text and answer.finish == direct.finish_reason
+    assert answer.answer == task.postprocess(direct.text) and answer.n_tokens == len(direct.ids)
+    assert service.kept(view, run, task, books(task)) == answer
+
+
+def test_nothing_is_kept_of_other_values_nor_of_an_interrupted_answer(store):
+    task, view = TASKS["read"], view_of(store, bos=False)
+    (run,) = service.task_runs(view, [NAME])
+    steps = service.outcomes(view, run, task, books(task))
+    next(steps)
+    steps.close()
+    assert service.kept(view, run, task, books(task)) is None
+
+
+def test_candidates_have_the_log_probability_of_their_tokens(store):
+    task, view = TASKS["resolve"], view_of(store)
+    (run,) = service.task_runs(view, [NAME])
+    partial, full = last(view, run, task, books(task)).ways
+    model = store.model(NAME)
+    encode, bos = model.tokenizer.encode, [model.tokenizer.bos_id]
+    before, after = "The captain gave the letter to the lady, and ", " put it in her bosom."
+    for candidate in partial.candidates:
+        direct = logprob_of(model, bos + encode(before + candidate.name), encode(after))
+        assert candidate.logprob == pytest.approx(direct.total, abs=1e-4) and len(candidate.tokens) == len(direct)
+    for candidate in full.candidates:
+        direct = logprob_of(model, bos, encode(before + candidate.name + after))
+        assert candidate.logprob == pytest.approx(direct.total, abs=1e-4)
+    assert partial.candidates[partial.picked].logprob == max(c.logprob for c in partial.candidates)
+    assert sum(c.share for c in full.candidates) == pytest.approx(1)
+    a, b = partial.candidates
+    assert math.log(a.share / b.share) == pytest.approx(a.logprob - b.logprob, abs=1e-6)
+    asked_full = last(view, run, task, {**books(task), "scoring": "full"})
+    assert asked_full.ways[0].scoring == "full"
+
+
+def test_whole_sentences_without_a_first_token_are_a_sentence_and_not_an_error(store):
+    task, view = TASKS["resolve"], view_of(store, bos=False)
+    (run,) = service.task_runs(view, [NAME])
+    partial, full = last(view, run, task, books(task)).ways
+    assert partial.candidates and "bos" in full.problem
+
+
+def test_edits_act_on_the_answer_and_the_unedited_one_stands_beside_it(store):
+    plan = Plan((Edit.zero("mlp_out", 0), Edit.zero("mlp_out", 3)))
+    view, task = view_of(store, plan=plan), TASKS["finish"]
+    edited, plain = service.task_runs(view, [NAME])
+    unedited = last(view_of(store), service.task_runs(view_of(store), [NAME])[0], task, books(task))
+    assert last(view, plain, task, books(task)).raw == unedited.raw != last(view, edited, task, books(task)).raw
+    form = settle(None, Filled("", "", "books", "en", NAME), None, [""] * 3, [], [NAME])
+    value = columns_value(T, view, form, [edited, plain], ["", ""])
+    assert [c["title"] for c in value["columns"]] == ["glass-7m, edited", "glass-7m, without the edits"]
+
+
+def test_edits_that_another_model_lacks_are_left_out_there():
+    plan = Plan((Edit.zero("z", 1, 3), Edit.zero("z", 1, 9), Edit.zero("mlp_out", 7)))
+    small, big = GPT2Config(2, 4, 64), GPT2Config(12, 12, 768)
+    assert service.fitting(plan, small) == (Plan((Edit.zero("z", 1, 3),)), 2)
+    assert service.fitting(plan, big) == (plan, 0)
+
+
+def test_a_model_that_is_not_here_fails_in_one_sentence(store):
+    absent = next((e.name for e in store.entries() if e.state == "downloadable"), None)
+    if absent is None:
+        pytest.skip("every model is on this machine")
+    view = view_of(store)
+    with pytest.raises(ValueError, match="download it first"):
+        last(view, service.TaskRun(absent, Plan(), 0), TASKS["finish"], books(TASKS["finish"]))
+
+
+# ---- the form -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_form_opens_on_an_example_that_suits_the_model():
+    form = settle(None, Filled("", "", "books", "en", NAME), None, [""] * 3, [], [NAME])
+    assert (form.task.name, form.example, form.models) == ("finish", "stranger", [NAME]) and form.refill
+    form = settle(None, Filled("", "", "released", "en", "gpt2"), None, [""] * 3, [], [NAME, "gpt2"])
+    assert (form.task.name, form.example, form.models) == ("summarise", "ferry", ["gpt2"])
+
+
+def test_what_was_typed_stays_and_untouched_examples_follow_the_model():
+    task = TASKS["answer"]
+    example = forms.first_example(task, "books")
+    texts = [example.values["pairs"], example.values["question"], ""]
+    filled = Filled("answer", "parlour", "books", "en", NAME)
+    other = Filled("answer", "parlour", "released", "en", "gpt2")
+    followed = settle(filled, other, None, texts, [NAME], [NAME, "gpt2"])
+    assert followed.example == "science" and followed.refill and followed.models == ["gpt2"]
+    own = settle(filled, filled, None, [texts[0], "Who sang?", ""], [NAME], [NAME])
+    assert own.example == OWN and not own.refill and own.values["question"] == "Who sang?"
+    mine, moved = Filled("answer", OWN, "books", "en", NAME), Filled("answer", OWN, "released", "en", "gpt2")
+    stays = settle(mine, moved, None, [texts[0], "Who sang?", ""], [NAME], [NAME, "gpt2"])
+    assert not stays.refill and stays.values["question"] == "Who sang?"
+    chosen = settle(filled, Filled("answer", "moon", "books", "en", NAME), None, texts, [NAME], [NAME])
+    assert chosen.refill and chosen.values["question"] == "who was the first man to walk on the moon"
+
+
+def test_every_task_fits_into_the_pool_and_has_its_sentences():
+    for task in TASKS.values():
+        assert len(forms.text_fields(task)) <= forms.POOL and len(task.fields) - len(forms.text_fields(task)) <= 1
+        for lang in ("en", "ko"):
+            t = words(lang)
+            forms.example_choices(t, task, "books")
+            paper_value(t, task)
+            assert all(t(f"zero_shot.field_{field.name}") for field in task.fields)
+            assert all(t(f"zero_shot.option_{option}") for field in task.fields for option in field.options)
+            part_labels(t, task.assemble(books(task)))
+    assert zero_shot.EN.keys() == zero_shot.KO.keys() <= EN.keys() == KO.keys()
+
+
+def test_the_papers_numbers_stand_beside_the_task():
+    value = paper_value(T, TASKS["read"])
+    assert "1542M (1558M): CoQA, development set 55 F1." in value["what"] and "human 89" in value["help"]
+
+
+# ---- in the browser ---------------------------------------------------------------------------------------------------------------
+
+
+def painted(page, name):
+    page.wait_for_selector(f"#gb_zero_shot_{name} [data-painted]")
+    return page.locator(f"#gb_zero_shot_{name}")
+
+
+def opened(page, url):
+    page.goto(f"{url}/?tab=zero_shot&lang=en")
+    painted(page, "answers")
+    return page
+
+
+def choose(page, dropdown, label):
+    page.click(f"#gb_zero_shot_{dropdown} input")
+    page.get_by_role("option", name=label, exact=False).first.click()
+
+
+def prompt_in_view(page):
+    return page.eval_on_selector_all("#gb_zero_shot_parts .gb-pp-text", "nodes => nodes.map(n => n.textContent).join('')")
+
+
+@pytest.mark.browser
+def test_the_tab_opens_with_an_answered_example(browser_page, page_url):
+    page = opened(browser_page, page_url)
+    example = forms.example_named(TASKS["finish"], "stranger")
+    assert prompt_in_view(page) == example.values["passage"]
+    column = page.locator("#gb_zero_shot_answers .gb-mc-column")
+    assert column.locator(".gb-mc-main .gb-mc-text").inner_text() == example.answer
+    assert "generated by glass-7m" in column.inner_text()
+
+
+@pytest.mark.browser
+def test_choose_type_stream_and_open_in_the_workbench(browser_page, page_url):
+    page = opened(browser_page, page_url)
+    choose(page, "task", "Answer a question")
+    page.wait_for_function("document.querySelectorAll('#gb_zero_shot_parts .gb-pp-part').length === 5")
+    pairs = forms.example_named(TASKS["answer"], "parlour").values["pairs"]
+    assert prompt_in_view(page) == f"{pairs}\nQ: Who sat at the window?\nA:"
+    box = page.locator("#gb_zero_shot_field_1 textarea")
+    box.fill("Who sat by the river?")
+    page.wait_for_function("document.querySelector('#gb_zero_shot_parts').textContent.includes('by the river')")
+    page.wait_for_selector("#gb_zero_shot_answers .gb-mc-old")
+    box.fill("")
+    page.wait_for_selector("#gb_zero_shot_parts .gb-pp-problem:not([hidden])")
+    box.fill("Who sat by the river?")
+    page.wait_for_selector("#gb_zero_shot_parts .gb-pp-problem", state="hidden")
+    page.evaluate(
+        "window.seen = []; new MutationObserver(() => window.seen.push("
+        "document.querySelector('#gb_zero_shot_answers .gb-mc-block:nth-of-type(2) .gb-mc-text')?.textContent || ''))"
+        ".observe(document.querySelector('#gb_zero_shot_answers'), {subtree: true, childList: true})"
+    )
+    page.click("#gb_zero_shot_go")
+    page.wait_for_selector("#gb_zero_shot_answers .gb-mc:not(.gb-mc-old) [data-state='done']")
+    assert len({text for text in page.evaluate("window.seen")}) >= 3  # it grew in view
+    page.click("#gb_zero_shot_open")
+    page.wait_for_function("document.querySelector('#gb_prompt textarea').value.endsWith('Who sat by the river?\\nA:')")
+    assert page.locator("#gb_tab_playground").is_visible()
+
+
+@pytest.mark.browser
+def test_candidates_have_bars_and_a_breakdown(browser_page, page_url):
+    page = opened(browser_page, page_url)
+    choose(page, "task", "Resolve a pronoun")
+    rows = page.locator("#gb_zero_shot_answers .gb-mc-row")
+    page.wait_for_function("document.querySelectorAll('#gb_zero_shot_answers .gb-mc-row').length === 4")
+    assert page.locator("#gb_zero_shot_option").is_visible()
+    assert page.locator("#gb_zero_shot_answers .gb-mc-picked").count() == 2
+    rows.first.hover()
+    tip = page.locator("#gb-tip").inner_text()
+    numbers = [float(x.replace("−", "-")) for x in re.findall(r"-\d+\.\d+", tip)]
+    assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=0.01) and len(numbers) == 7
+
+
+@pytest.mark.browser
+def test_stop_keeps_what_was_written(browser_page, page_url):
+    page = opened(browser_page, page_url)
+    choose(page, "task", "Summarise")
+    page.wait_for_function("document.querySelector('#gb_zero_shot_parts').textContent.includes('TL;DR')")
+    page.click("#gb_zero_shot_go")
+    page.wait_for_selector("#gb_zero_shot_answers [data-state='running']")
+    page.click("#gb_zero_shot_stop")
+    page.wait_for_function("document.querySelector('#gb_zero_shot_answers').textContent.includes('stopped')")
+    assert page.locator("#gb_zero_shot_answers [data-state='running']").count() == 0
