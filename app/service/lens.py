@@ -41,7 +41,7 @@ def table(view: View, mid: bool, target: int | None) -> LensTable:
     what the model itself finally predicts at each position."""
     k = 5 if len(lens_names(view.config.n_layers, mid)) * len(view.run) <= FEW_CELLS else 1
     lens = _lens(view, view.run, k, mid, target)
-    before = None if view.before is None else as_numpy(_lens(view, view.before, 1, mid, None).top_ids[..., 0])
+    before = None if view.before is None else _likeliest(view, view.before, mid)
     columns = (lens.top_ids, lens.top_probabilities, lens.entropy, lens.target_probability, lens.target_rank)
     return LensTable(lens.labels, *map(as_numpy, columns), before, lens.check)
 
@@ -90,6 +90,18 @@ def row_of(layer: int, mid: bool) -> int:
 def layer_of(row: int, mid: bool) -> int:
     """The layer that a row belongs to; the embedding counts to layer 0."""
     return max(0, (row - 1) // 2 if mid else row - 1)
+
+
+@torch.no_grad()
+def _likeliest(view: View, run: Run, mid: bool) -> np.ndarray:
+    """Each row's likeliest token [row position]: all that is shown of the run without the edits."""
+    s = view.state
+
+    def compute() -> np.ndarray:
+        names = lens_names(view.config.n_layers, mid)
+        return np.stack([as_numpy(view.model.unembed(run.activations[name][None])[0].argmax(-1)) for name in names])
+
+    return view.store.result((s.model, "lens likeliest", s.prompt, s.bos, run.plan, mid), compute)
 
 
 def _lens(view: View, run: Run, k: int, mid: bool, target: int | None):

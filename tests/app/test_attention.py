@@ -210,10 +210,6 @@ def header(page) -> str:
     return page.inner_text("#gb_next")
 
 
-def painted(page, elem_id: str) -> str:
-    return page.get_attribute(f"#{elem_id} [data-painted]", "data-painted")
-
-
 @pytest.mark.browser
 def test_a_head_is_chosen_turned_off_and_on(page_url, browser_page):
     page = browser_page
@@ -245,6 +241,7 @@ def test_a_cell_is_chosen_and_its_weight_set(page_url, browser_page):
     view.focus()
     for _ in range(2):
         page.keyboard.press("ArrowUp")
+    page.keyboard.press("Home")
     page.keyboard.press("Enter")
     page.locator("#gb_attention_surgery button").first.click()
     page.wait_for_function("document.querySelector('#gb_attention_cell').innerText.includes('In L2H1')")
@@ -283,16 +280,23 @@ def test_phone_width(page_url, browser_page):
 
 
 @pytest.mark.browser
-def test_64_tokens_are_painted_in_a_second(page_url, browser_page):
+def test_64_tokens_are_painted(page_url, browser_page):
     page = browser_page
     text = "+".join(["the+old+clock"] * 21)
     opened(page, page_url, f"prompt={text}&tab=probabilities", "#gb_next [data-painted]")
-    page.wait_for_timeout(500)
-    assert page.locator("#gb_tokens .gb-token").count() == 64
     start = time.perf_counter()
     page.get_by_role("tab", name="Attention").click()
     for elem_id in ("gb_attention_grid", "gb_attention_view"):
         page.wait_for_selector(f"#{elem_id} [data-painted]")
-    took = time.perf_counter() - start
-    print(f"attention tab painted after {took:.2f} s")
-    assert took < 5  # the machine may be busy; alone it takes well under one
+    print(f"attention tab painted after {time.perf_counter() - start:.2f} s")
+    assert page.locator("#gb_attention_grid .hg-tile").count() == 16
+
+
+def test_64_tokens_take_less_than_a_second(store):
+    view = view_of(store, " ".join(["the old clock"] * 21), plan=OFF)
+    assert len(view.run) == 64 and view.before
+    start = time.process_time()
+    tab._grid_values(view, "position", 0, tab.ALL, False, ())
+    attention_head._head_words(view, ())
+    attention_head._head_value(view)
+    assert time.process_time() - start < 0.3  # measured: 0.01 s; the scores come after the pictures

@@ -131,7 +131,7 @@ def test_a_cell_selects_position_and_layer(page_url, browser_page):
     page.locator("#gb_lens_table tbody tr").nth(3).locator(".lt-cell").nth(4).click()
     page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('position 4')")
     page.wait_for_selector("#gb_lens_table tbody tr:nth-child(4) .lt-selected")
-    assert "·clock" in page.inner_text("#gb_tokens .gb-selected")
+    assert "·clock" in page.inner_text("#gb_tokens [aria-selected='true']")
     page.get_by_role("tab", name="Attention").click()
     page.wait_for_selector("#gb_attention_view .hv-title:text-is('L2H0')")
 
@@ -162,15 +162,23 @@ def test_edits_mark_cells_and_the_phone_does_not_scroll_sideways(page_url, brows
 
 
 @pytest.mark.browser
-def test_64_tokens_are_painted_in_a_second(page_url, browser_page):
+def test_64_tokens_are_painted(page_url, browser_page):
     page = browser_page
     text = "+".join(["the+old+door"] * 21)
     page.goto(f"{page_url}/?prompt={text}&tab=probabilities")
     page.wait_for_selector("#gb_next [data-painted]")
-    page.wait_for_timeout(500)
     start = time.perf_counter()
     page.get_by_role("tab", name="Lens").click()
     page.wait_for_selector(TABLE)
-    took = time.perf_counter() - start
-    print(f"lens tab painted after {took:.2f} s")
-    assert took < 5  # the machine may be busy; alone it takes well under one
+    print(f"lens tab painted after {time.perf_counter() - start:.2f} s")
+    assert page.locator("#gb_lens_table tbody tr").count() == 5
+
+
+def test_64_tokens_take_less_than_a_second(store):
+    view = view_of(store, " ".join(["the old door"] * 21), plan=OFF)
+    assert len(view.run) == 64 and view.before
+    start = time.process_time()
+    tab._head(view, False, "")
+    tab._table(view, False, "", None)
+    tab._track(view, False, "")
+    assert time.process_time() - start < 1.5  # measured alone: 0.35 s; a busy machine's caches make it longer
