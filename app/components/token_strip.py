@@ -1,5 +1,6 @@
 """A row (or a paragraph) of tokens, one of them selected, each optionally shaded by a number."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,12 +76,14 @@ def token_strip_value(
     legend: Legend | None = None,
     inline: bool = False,
     export: str | None = None,
+    packed: bool = False,
 ) -> dict:
     """The value of `token_strip`.
 
     `selected` is a position or None; `inline` prints running prose, in which a newline token breaks the line, instead of chips; `export` is
-    the file name of the export menu, without ending, or None for no menu. Raises ValueError when a shade is out of range, a
-    position occurs twice or the selected one is absent.
+    the file name of the export menu, without ending, or None for no menu; `packed` sends the tokens as one string of JSON lines, for a
+    text that grows: the browser need not walk through hundreds of objects, and only new lines travel. Raises ValueError when a
+    shade is out of range, a position occurs twice or the selected one is absent.
     """
     positions = [token.pos for token in tokens]
     if len(set(positions)) != len(positions):
@@ -89,10 +92,11 @@ def token_strip_value(
         raise ValueError(
             f"Position {selected} is selected but the strip has {len(positions)} other positions; pass one of them or None."
         )
+    rows = [_token(token) for token in tokens]
     scale = None if legend is None else {"title": legend.title, "low": legend.low, "high": legend.high}
     return with_id(
         {
-            "tokens": [_token(token) for token in tokens],
+            "tokens": "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) if packed else rows,
             "selected": selected,
             "label": label,
             "legend": scale,

@@ -18,7 +18,8 @@ from interp.predictions import next_tokens, token_statistics
 from interp.run import Run
 
 ALTERNATIVES = 10
-INTERVAL = 0.05  # seconds between pictures
+INTERVAL = 0.05  # seconds between pictures,
+PER_TOKEN = 0.0004  # and more for each token on them: a long text takes a browser longer to draw
 PREVIEW_TOKENS = 24
 PREVIEW_PARAMETERS = 400e6  # a model larger than this, on a CPU, does not write before it is asked to
 GREEDY = Knobs(PREVIEW_TOKENS, temperature=0.0)
@@ -115,7 +116,7 @@ def _head(view: View, order: Order, index: int, hook) -> tuple[Token, ...]:
 
 
 def write(store: ModelStore, order: Order, cancel: Callable[[], bool] | None = None) -> Iterator[Writing]:
-    """Writes what is ordered, with the edits and, where there are any, without; a picture of it about 20 times a second.
+    """Writes what is ordered, with the edits and, where there are any, without; a picture of it at most 20 times a second.
 
     cancel: asked before every token. The last picture is `done`. Raises ValueError for settings out of range.
     """
@@ -124,7 +125,8 @@ def write(store: ModelStore, order: Order, cancel: Callable[[], bool] | None = N
     drawn, going = 0.0, list(columns)
     while going:
         going = [column for column in going if column.advance()]
-        if going and time.monotonic() - drawn >= INTERVAL:
+        shown = sum(len(row.head) + len(row.tokens) for column in columns for row in column.rows)
+        if going and time.monotonic() - drawn >= INTERVAL + PER_TOKEN * shown:
             yield _picture(order, columns, done=False)
             drawn = time.monotonic()
     yield _picture(order, columns, done=True)

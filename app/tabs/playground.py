@@ -144,7 +144,8 @@ class _Playground:
         out[self.note] = message_value(sentences, close=t("page.close"), kind="notice")
         for c, texts in enumerate(made.columns):
             for r in range(len(texts)):
-                selected = picked.pos if picked and picked[:2] == (c, r) else None
+                still = first and made.done  # a text that grows is scrolled by its reader, not by its selection
+                selected = picked.pos if still and picked and picked[:2] == (c, r) else None
                 out[self.strips[c, r]] = pictures.strip_value(view, t, made, c, r, selected)
                 out[self.summaries[c, r]] = pictures.about_value(view, t, made, c, r)
         if first:

@@ -55,6 +55,7 @@ def strip_value(view: View, t: Words, made: Writing, column: int, row: int, sele
         selected=selected,
         legend=Legend(t("playground.legend"), "0%", "100%"),
         inline=True,
+        packed=True,
         export=None if not made.done else "generated",
     )
 

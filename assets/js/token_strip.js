@@ -160,6 +160,7 @@ function scale(x, y) {
 function draw() {
   const next = G.snapshot(props);
   if (!next) return;                                     // nothing new: the last picture stays
+  if (typeof next.tokens === 'string') next.tokens = next.tokens.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   value = next;
   list.setAttribute('aria-label', value.label);
   const focused = fillList();
