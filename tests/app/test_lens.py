@@ -141,9 +141,11 @@ def test_a_token_is_followed(page_url, browser_page):
     page = browser_page
     page.goto(f"{page_url}/?tab=lens")
     page.wait_for_selector(TABLE)
-    page.locator("#gb_lens_target :is(input, textarea)").fill(" lady")
+    box = page.locator("#gb_lens_target :is(input, textarea)")
+    box.press_sequentially(" lady")
     page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('“·lady”')")
-    page.locator("#gb_lens_target :is(input, textarea)").fill(" clocktower")
+    box.press("ControlOrMeta+a")
+    box.press_sequentially(" clocktower")
     page.wait_for_function("document.querySelector('#gb_lens_message').innerText.includes('·clock | tower')")
     page.wait_for_function("document.querySelector('#gb_lens_track_head').innerText.includes('“·man”')")
     page.wait_for_selector("#gb_lens_track .main-svg")
