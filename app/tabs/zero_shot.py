@@ -24,20 +24,44 @@ FRAME = 0.06  # seconds between two pictures of an answer that is being written
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
+class FollowingDropdown(gr.Dropdown):
+    """A dropdown whose choices change while events are on their way.
+
+    Gradio refuses an event whose value is not among the newest choices; here the form checks the value itself.
+    """
+
+    is_template = True  # in the browser it is Gradio's own dropdown
+
+    def preprocess(self, payload: str | None) -> str | None:
+        return payload
+
+
 def build(page: Page) -> None:
     """The tab's components and what they show."""
     head = panel("gb_zero_shot_head")
+    gr.HTML(f"<style>.{forms.HIDDEN} {{ display: none !important; }}</style>", container=False, padding=False)
     t = page.label
     with gr.Row():
         task = gr.Dropdown(_names(), value=None, label=t("zero_shot.task"), filterable=False, elem_id="gb_zero_shot_task")
-        example = gr.Dropdown([], value=None, label=t("zero_shot.example"), filterable=False, elem_id="gb_zero_shot_example")
+        example = FollowingDropdown(
+            [], value=None, label=t("zero_shot.example"), filterable=False, elem_id="gb_zero_shot_example"
+        )
     about, paper = panel("gb_zero_shot_about"), panel("gb_zero_shot_paper")
     with gr.Row(elem_id="gb_zero_shot_fields"):
         texts = [
-            gr.Textbox(label=t("zero_shot.field"), visible=False, min_width=260, elem_id=f"gb_zero_shot_field_{i}")
+            gr.Textbox(
+                label=t("zero_shot.field"), elem_classes=[forms.HIDDEN], min_width=260, elem_id=f"gb_zero_shot_field_{i}"
+            )
             for i in range(forms.POOL)
         ]
-    option = gr.Radio([], label=t("zero_shot.field"), visible=False, elem_id="gb_zero_shot_option")
+    option = FollowingDropdown(
+        [],
+        value=None,
+        label=t("zero_shot.field"),
+        filterable=False,
+        elem_classes=[forms.HIDDEN],
+        elem_id="gb_zero_shot_option",
+    )
     parts = prompt_parts("gb_zero_shot_parts")
     models = gr.CheckboxGroup([], label=t("zero_shot.models"), elem_id="gb_zero_shot_models")
     with gr.Row(elem_id="gb_zero_shot_actions"):
@@ -45,7 +69,7 @@ def build(page: Page) -> None:
         stop = gr.Button(t("zero_shot.stop"), size="sm", elem_id="gb_zero_shot_stop")
         use = gr.Button(t("zero_shot.open"), size="sm", elem_id="gb_zero_shot_open")
     answers = model_columns("gb_zero_shot_answers")
-    filled = gr.State(None)
+    filled = gr.Textbox("", show_label=False, elem_classes=[forms.HIDDEN], elem_id="gb_zero_shot_filled")
 
     controls = [task, example, option, models, *texts]
     page.shows("zero_shot", [head], _head, depends=lambda s: s.lang)
@@ -58,6 +82,8 @@ def build(page: Page) -> None:
     )
     for control in (task, example, option, models, *texts):
         page.refreshes(control.input)
+    for box in texts:  # Gradio's `input` follows keys; what was pasted with the mouse counts when the box is left
+        page.refreshes(box.blur)
     page.changes(use.click, lambda s, *values: _open(page, s, *values), inputs=controls)
 
     def answer(state: PageState | None, *values) -> Iterator[dict]:
@@ -81,11 +107,11 @@ def _head(view: View) -> list:
     return [panel_value(t("zero_shot.what"), help=t("zero_shot.help"), help_label=t("page.help"))]
 
 
-def _render(view: View, filled: Filled | None, task, example, option, models, *texts: str) -> list:
+def _render(view: View, filled: str, task, example, option, models, *texts: str) -> list:
     t, at_hand = words(view.state.lang), [entry.name for entry in view.store.at_hand()]
     now = Filled(task, example, forms.suits(view.entry.state), view.state.lang, view.state.model)
-    form = forms.settle(filled, now, option, texts, models or [], at_hand)
-    new = Filled(form.task.name, form.example, now.suits, now.lang, now.model)
+    form = forms.settle(Filled.from_text(filled), now, option, texts, models or [], at_hand)
+    new = Filled(form.task.name, form.example, now.suits, now.lang, now.model).to_text()
     try:
         assembled = service.assemble(view.model, view.state.bos, form.task, form.values)
         prompt, answers = parts_value(t, assembled, form.task), _answers(view, form)

@@ -8,6 +8,8 @@ import gradio as gr
 from app.text import Words
 from gpt2_core.tasks import TASKS, Example, Field, Task
 
+# Boxes are hidden by a class, not taken out of the document, so that nothing moves while they come and go.
+HIDDEN = "gb-zero-shot-off"
 OWN = "own"  # the values are the reader's, no example's
 # The task shown first: for the embedded models the one in which old novels are enough to be right.
 FIRST_TASK = {"books": "finish", "released": next(iter(TASKS))}
@@ -28,13 +30,25 @@ POOL = max(len(text_fields(task)) for task in TASKS.values())
 
 @dataclass(frozen=True)
 class Filled:
-    """What the boxes were last filled and labelled for."""
+    """What the boxes were last filled and labelled for.
+
+    It lies in the browser, in a hidden text box: kept on the server it would be ahead of the boxes while an answer is on its way.
+    """
 
     task: str
     example: str
     suits: str
     lang: str
     model: str
+
+    def to_text(self) -> str:
+        return "\n".join((self.task, self.example, self.suits, self.lang, self.model))
+
+    @staticmethod
+    def from_text(text: str | None) -> "Filled | None":
+        """None for anything but the text of `to_text`, as before the first filling."""
+        parts = (text or "").split("\n")
+        return Filled(*parts) if len(parts) == 5 and parts[0] in TASKS else None
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ def settle(
     Another task, another example, and another kind of model while an example stands untouched: the boxes are filled. Otherwise they
     are the reader's.
     """
-    task_name = now.task if filled is not None else FIRST_TASK[now.suits]
+    task_name = now.task if filled is not None and now.task in TASKS else FIRST_TASK[now.suits]
     task = TASKS[task_name]
     current = values_of(task, option, texts)
     name, refill = now.example, True
@@ -135,7 +149,7 @@ def box_updates(t: Words, form: Form) -> list:
     for field in fields:
         changes: dict = {}
         if form.relabel:
-            changes |= {"visible": field is not None}
+            changes |= {"elem_classes": [] if field is not None else [HIDDEN]}
         if field is not None and form.relabel:
             label = t(f"zero_shot.{'required' if field.required else 'optional'}", name=t(f"zero_shot.field_{field.name}"))
             changes |= {"label": label, "lines": 3 if field.multiline else 1, "max_lines": 8 if field.multiline else 3}
@@ -150,7 +164,7 @@ def option_update(t: Words, form: Form):
     field = option_field(form.task)
     changes: dict = {}
     if form.relabel:
-        changes |= {"visible": field is not None}
+        changes |= {"elem_classes": [] if field is not None else [HIDDEN]}
     if field is not None and form.relabel:
         choices = [(t(f"zero_shot.option_{option}"), option) for option in field.options]
         changes |= {"label": t(f"zero_shot.field_{field.name}"), "choices": choices}

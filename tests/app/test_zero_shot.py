@@ -2,6 +2,7 @@
 
 import math
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -210,6 +211,12 @@ def test_what_was_typed_stays_and_untouched_examples_follow_the_model():
     assert chosen.refill and chosen.values["question"] == "who was the first man to walk on the moon"
 
 
+def test_what_the_boxes_were_filled_for_survives_the_browser_and_nonsense_does_not():
+    filled = Filled("answer", OWN, "books", "ko", NAME)
+    assert Filled.from_text(filled.to_text()) == filled
+    assert Filled.from_text("") is Filled.from_text(None) is Filled.from_text("a\nb\nc\nd\ne") is None
+
+
 def test_every_task_fits_into_the_pool_and_has_its_sentences():
     for task in TASKS.values():
         assert len(forms.text_fields(task)) <= forms.POOL and len(task.fields) - len(forms.text_fields(task)) <= 1
@@ -269,12 +276,15 @@ def test_choose_type_stream_and_open_in_the_workbench(browser_page, page_url):
     pairs = forms.example_named(TASKS["answer"], "parlour").values["pairs"]
     assert prompt_in_view(page) == f"{pairs}\nQ: Who sat at the window?\nA:"
     box = page.locator("#gb_zero_shot_field_1 textarea")
-    box.fill("Who sat by the river?")
-    page.wait_for_function("document.querySelector('#gb_zero_shot_parts').textContent.includes('by the river')")
+    box.press("ControlOrMeta+a")
+    box.press_sequentially("Who sat by the river?")
+    page.wait_for_function("document.querySelector('#gb_zero_shot_parts').textContent.includes('by the river?')")
     page.wait_for_selector("#gb_zero_shot_answers .gb-mc-old")
-    box.fill("")
+    box.press("ControlOrMeta+a")
+    box.press("Backspace")
     page.wait_for_selector("#gb_zero_shot_parts .gb-pp-problem:not([hidden])")
-    box.fill("Who sat by the river?")
+    box.fill("Who sat by the river?")  # as if pasted with the mouse
+    box.blur()
     page.wait_for_selector("#gb_zero_shot_parts .gb-pp-problem", state="hidden")
     page.evaluate(
         "window.seen = []; new MutationObserver(() => window.seen.push("
@@ -300,12 +310,15 @@ def test_candidates_have_bars_and_a_breakdown(browser_page, page_url):
     rows.first.hover()
     tip = page.locator("#gb-tip").inner_text()
     numbers = [float(x.replace("−", "-")) for x in re.findall(r"-\d+\.\d+", tip)]
-    assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=0.01) and len(numbers) == 7
+    assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=0.01) and len(numbers) == 8
 
 
 @pytest.mark.browser
 def test_stop_keeps_what_was_written(browser_page, page_url):
-    page = opened(browser_page, page_url)
+    plan = Plan((Edit.zero("z", 0, 0),)).to_json()  # with an edit there are two answers of 100 tokens to write
+    browser_page.goto(f"{page_url}/?tab=zero_shot&lang=en&plan={quote(plan)}")
+    page = browser_page
+    painted(page, "answers")
     choose(page, "task", "Summarise")
     page.wait_for_function("document.querySelector('#gb_zero_shot_parts').textContent.includes('TL;DR')")
     page.click("#gb_zero_shot_go")
@@ -313,3 +326,4 @@ def test_stop_keeps_what_was_written(browser_page, page_url):
     page.click("#gb_zero_shot_stop")
     page.wait_for_function("document.querySelector('#gb_zero_shot_answers').textContent.includes('stopped')")
     assert page.locator("#gb_zero_shot_answers [data-state='running']").count() == 0
+    assert page.locator("#gb_zero_shot_answers .gb-mc-column").count() == 2
