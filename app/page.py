@@ -109,7 +109,9 @@ class Page:
         """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it."""
         inputs = list(dict.fromkeys(i for s in self._sections for i in s.inputs))
         outputs = [self.state, self._drawn, self.message, *dict.fromkeys(o for s in self._sections for o in s.outputs)]
-        common = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private"}
+        # One at a time: an event reads the state when it begins, so two at once would lose what the first one changed.
+        queue = {"concurrency_id": "state", "concurrency_limit": 1}
+        common = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private", **queue}
 
         def opened(request: gr.Request, drawn, *values):
             state, said = first_state(request)
@@ -117,16 +119,12 @@ class Page:
 
         demo.load(on_gpu(opened), [self._drawn, *inputs], **common)
         for change in self._changes:
-            options = {
-                "show_progress": "hidden",
-                "trigger_mode": "always_last",
-                "concurrency_id": "state",
-                "concurrency_limit": 2,
-            }
+            # "always_last" sends the first event's data again: an event with data must not be merged with the next one.
+            mode = {"trigger_mode": "multiple" if change.event_data else "always_last"}
             change.listener(
                 on_gpu(self._handler(change, inputs)),
                 [self.state, self._drawn, *inputs, *change.inputs],
-                **{**common, **options, **change.options},
+                **{**common, **mode, **change.options},
             )
 
     def _handler(self, change: Change, inputs: list[Any]) -> Callable[..., dict]:

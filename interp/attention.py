@@ -32,4 +32,5 @@ def patterns(run: Run) -> AttentionPatterns:
     names = [name for name in run.activations if name.endswith("attn.hook_pattern")]
     values = torch.stack([run.activations[name] for name in names])
     residual = (values.float().sum(-1) - 1).abs().max().item()
-    return AttentionPatterns(values, run.strings, Check("attention rows sum to 1", residual, 1e-4))
+    tolerance = 1e-4 if values.dtype == torch.float32 else 2e-2  # half-precision weights are rounded one by one
+    return AttentionPatterns(values, run.strings, Check("attention rows sum to 1", residual, tolerance))

@@ -102,7 +102,13 @@ class Edit:
 
     @classmethod
     def scale(
-        cls, component: str, layer: int, head: int | None = None, *, value: int | float, positions: tuple[int, ...] | None = None
+        cls,
+        component: str,
+        layer: int,
+        head: int | None = None,
+        *,
+        value: int | float,
+        positions: tuple[int, ...] | None = None,
     ) -> "Edit":
         """The activation is multiplied by `value`."""
         return cls("scale", component, layer, head, positions, value=float(value))

@@ -56,23 +56,30 @@ def logit_lens(model: GPT2, run: Run, k: int = 5, target: int | None = None, mid
     names = lens_names(n_layers, mid)
     final = run.logits.float().log_softmax(-1)
     tracked = final.argmax(-1) if target is None else torch.full((len(run),), target, device=final.device)
-    rows, residual = [], 0.0
+    final_p = final.exp()
+    final_entropy = -_dot(final_p, final)
+    rows = []
     for name in names:
         logits = model.unembed(run.activations[name][None])[0].float()
-        rows.append(_row(logits.log_softmax(-1), final, tracked, k))
+        logprobs = logits.log_softmax(-1)
+        kl = -final_entropy - _dot(final_p, logprobs)
+        rows.append((*_row(logprobs, tracked, k), kl / math.log(2)))
     residual = (logits - run.logits.float()).abs().max().item()
     columns = [torch.stack(column) for column in zip(*rows)]
     tolerance = 1e-4 if model.cfg.dtype == torch.float32 else 0.5
     return LogitLens(_labels(n_layers, mid), *columns, Check("last row equals the logits", residual, tolerance))
 
 
-def _row(logprobs: Tensor, final: Tensor, tracked: Tensor, k: int) -> tuple[Tensor, ...]:
-    p = logprobs.exp()
-    top = p.topk(k, dim=-1)
+def _row(logprobs: Tensor, tracked: Tensor, k: int) -> tuple[Tensor, ...]:
+    top = logprobs.topk(k, dim=-1)
     own = logprobs.gather(-1, tracked[:, None])
-    entropy = -(p * logprobs).sum(-1) / math.log(2)
-    kl = (final.exp() * (final - logprobs)).sum(-1) / math.log(2)
-    return top.indices, top.values, entropy, own[:, 0].exp(), (logprobs > own).sum(-1), kl
+    entropy = -_dot(logprobs.exp(), logprobs) / math.log(2)
+    return top.indices, top.values.exp(), entropy, own[:, 0].exp(), (logprobs > own).sum(-1)
+
+
+def _dot(a: Float[Tensor, "pos d_vocab"], b: Float[Tensor, "pos d_vocab"]) -> Float[Tensor, " pos"]:
+    """The sum over the vocabulary of a * b, without a table of the products."""
+    return torch.linalg.vecdot(a, b)
 
 
 def _labels(n_layers: int, mid: bool) -> tuple[str, ...]:
