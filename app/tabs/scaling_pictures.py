@@ -81,12 +81,16 @@ def _bars(t: Words, reading: Reading, scale: float) -> list[Bar]:
     for text, p, before in zip(reading.shown, reading.p, reading.before or [None] * len(reading.p)):
         logprob = f"{math.log(p):.3f}" if p > 0 else "−∞"
         title = t("scaling.bar_hint", text=text, p=f"{100 * p:.2f}%", logprob=logprob)
-        was = "" if before is None else t("scaling.was", p=f"{100 * before:.1f}%")
+        was = "" if before is None else t("scaling.was", p=_percent(before))
         if before is not None:
             title += "\n" + t("scaling.bar_was", p=f"{100 * before:.2f}%")
         share = None if before is None else min(1.0, before / scale)
-        bars.append(Bar(text, min(1.0, p / scale), f"{100 * p:.1f}%", was, title, share))
+        bars.append(Bar(text, min(1.0, p / scale), _percent(p), was, title, share))
     return bars
+
+
+def _percent(p: float) -> str:
+    return "<0.1%" if 0 < p < 0.0005 else f"{100 * p:.1f}%"
 
 
 # ---- the paper's numbers ----------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from app.zero_gpu import on_gpu
 
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
 FRAME = 0.06  # seconds between two pictures of an answer that is being written
+# The boxes that the task has no use for, and a frame in which there are only such.
+STYLE = f"<style>:is(.{forms.HIDDEN}, .form:not(:has(> :not(.{forms.HIDDEN})))) {{ display: none !important; }}</style>"
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -39,7 +41,6 @@ class FollowingDropdown(gr.Dropdown):
 def build(page: Page) -> None:
     """The tab's components and what they show."""
     head = panel("gb_zero_shot_head")
-    gr.HTML(f"<style>.{forms.HIDDEN} {{ display: none !important; }}</style>", container=False, padding=False)
     t = page.label
     with gr.Row():
         task = gr.Dropdown(_names(), value=None, label=t("zero_shot.task"), filterable=False, elem_id="gb_zero_shot_task")
@@ -70,6 +71,7 @@ def build(page: Page) -> None:
         use = gr.Button(t("zero_shot.open"), size="sm", elem_id="gb_zero_shot_open")
     answers = model_columns("gb_zero_shot_answers")
     filled = gr.Textbox("", show_label=False, elem_classes=[forms.HIDDEN], elem_id="gb_zero_shot_filled")
+    gr.HTML(STYLE, container=False, padding=False)
 
     controls = [task, example, option, models, *texts]
     page.shows("zero_shot", [head], _head, depends=lambda s: s.lang)
@@ -80,10 +82,9 @@ def build(page: Page) -> None:
         inputs=[filled, *controls],
         depends=lambda s: (s.model, s.bos, s.plan, s.lang),
     )
-    for control in (task, example, option, models, *texts):
-        page.refreshes(control.input)
-    for box in texts:  # Gradio's `input` follows keys; what was pasted with the mouse counts when the box is left
-        page.refreshes(box.blur)
+    # Gradio's `input` of a text box follows keys that write; `change` also hears what is deleted or pasted.
+    for listener in (task.input, example.input, option.input, models.input, *(box.change for box in texts)):
+        page.refreshes(listener)
     page.changes(use.click, lambda s, *values: _open(page, s, *values), inputs=controls)
 
     def answer(state: PageState | None, *values) -> Iterator[dict]:
