@@ -55,6 +55,7 @@ class _Playground:
                 self._knobs()
         self.made = gr.State(None)  # the Writing on the page
         self.picked = gr.State(None)  # the token whose alternatives are shown
+        self.wish = gr.State(None)  # (position, id) of an alternative that was chosen
         self.order = gr.State(None)  # a change of it starts a generation
         self.subject = gr.State(None)  # a change of it ends one
 
@@ -103,13 +104,14 @@ class _Playground:
             on_gpu(self._write), [self.order], [*outputs, page.message], trigger_mode="multiple",
             concurrency_id="generation", concurrency_limit=2, **HIDDEN,
         )  # fmt: skip
-        started = {"outputs": [self.order, self.stop, page.message], "cancels": [writing], "trigger_mode": "multiple", **HIDDEN}
-        self.go.click(self._begin, [page.state, *self.knobs], **started)
-        self.alternatives.continuefrom(self._resume, [page.state, self.made, self.picked, *self.knobs], **started)
-        self.stop.click(self._stopped, [page.state, self.made], outputs, cancels=[writing], **HIDDEN)
-        self.subject.change(
-            self._put_away, [page.state, self.made], outputs, cancels=[writing], trigger_mode="always_last", **HIDDEN
-        )
+        # Gradio sends an event's own function along with its cancelling; in a row, nothing late can overwrite the answer.
+        cancel = {"cancels": [writing], "trigger_mode": "multiple", **HIDDEN}
+        started = {"outputs": [self.order, self.stop, page.message], "trigger_mode": "multiple", **HIDDEN}
+        self.go.click(None, **cancel).then(self._begin, [page.state, *self.knobs], **started)
+        taken = self.alternatives.continuefrom(self._take, None, self.wish, **cancel)
+        taken.then(self._resume, [self.wish, page.state, self.made, self.picked, *self.knobs], **started)
+        self.stop.click(None, **cancel).then(self._stopped, [page.state, self.made], outputs, **HIDDEN)
+        self.subject.change(None, **cancel).then(self._put_away, [page.state, self.made], outputs, **HIDDEN)
         for (c, r), strip in self.strips.items():
             strip.tokenselect(
                 self._pick(c, r), [page.state, self.made, self.picked], [self.alternatives, self.picked, *self.strips.values()],
@@ -167,11 +169,14 @@ class _Playground:
     def _begin(self, state: PageState | None, *values) -> dict:
         return self._ordered(state, lambda knobs, serial: Order(state, knobs, serial), values)
 
-    def _resume(self, event: gr.EventData, state: PageState, made: Writing | None, picked: Picked | None, *values) -> dict:
+    def _take(self, event: gr.EventData) -> tuple[int, int]:
+        return int(event.pos), int(event.id)
+
+    def _resume(self, wish: tuple[int, int], state: PageState, made: Writing | None, picked: Picked | None, *values) -> dict:
         def order(knobs: Knobs, serial: str) -> Order:
-            if made is None or picked is None or picked.pos != event.pos:
+            if made is None or picked is None or picked.pos != wish[0]:
                 raise ValueError(words(state.lang)("playground.gone"))
-            return continued(self.page.store, made, *picked, int(event.id), knobs, serial)
+            return continued(self.page.store, made, *picked, wish[1], knobs, serial)
 
         return self._ordered(state, order, values)
 

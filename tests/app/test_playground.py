@@ -1,0 +1,376 @@
+"""The Playground: texts against direct calls of gpt2_core, and the tab in Chromium."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import pytest
+
+from app.service.generation import ALTERNATIVES, PREVIEW_TOKENS, _Row, choice_at, continued, preview, write
+from app.service.view import View
+from app.service.writing import Knobs, Order, Token, summary
+from app.settings import Settings
+from app.state import PageState
+from app.store import ModelStore
+from app.tabs import playground_pictures as pictures
+from app.tabs.playground import read_knobs
+from app.text import words
+from gpt2_core.generate import generate
+from gpt2_core.scoring import score
+from interp.edits import Edit, Plan
+from interp.intervene import compile_plan
+
+PROMPT = "When the old clock struck twelve, the old"
+OFF = Plan((Edit("zero", "z", 2, 1),))
+KNOBS = Knobs(12, temperature=0.9, top_k=40, seed=5)
+
+
+@pytest.fixture(scope="module")
+def store():
+    return ModelStore(Settings(device="cpu"))
+
+
+def state(**changes):
+    return PageState(prompt=PROMPT, **changes)
+
+
+def last(store, order):
+    return list(write(store, order))[-1]
+
+
+def written(text):
+    return [t for t in text.tokens if t.written]
+
+
+# ---- texts ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_what_the_core_generates_with_its_probabilities(store):
+    made = last(store, Order(state(), replace(KNOBS, n=2)))
+    model = store.model(made.order.state.model)
+    said = generate(model, PROMPT, bos=True, max_new_tokens=12, temperature=0.9, top_k=40, seed=5, n=2, top=ALTERNATIVES)
+    assert made.done and len(made.columns) == 1 and len(made.columns[0]) == 2
+    for text, sample in zip(made.columns[0], said.samples, strict=True):
+        assert tuple(t.id for t in written(text)) == sample.ids
+        assert tuple(t.logprob for t in written(text)) == sample.logprobs
+        assert text.text == PROMPT + sample.text and text.finish == sample.finish_reason == "length"
+        assert [id for id, _ in written(text)[3].alternatives] == [a.id for a in sample.alternatives[3]]
+
+
+def test_the_prompts_tokens_carry_their_own_probabilities(store):
+    text = preview(View(store, state())).columns[0][0]
+    scores = score(store.model("glass-7m"), PROMPT, bos=True)
+    prompt = text.tokens[1 : 1 + len(scores.ids)]
+    assert text.tokens[0].kind == "bos" and text.tokens[0].logprob is None
+    assert [t.id for t in prompt] == list(scores.ids)
+    assert [t.logprob for t in prompt] == pytest.approx(list(scores.logprobs), abs=1e-4)
+
+
+def test_the_preview_is_greedy_and_an_unedited_column_stands_beside_edits(store):
+    model = store.model("glass-7m")
+    made = preview(View(store, state(plan=OFF)))
+    hook = compile_plan(model, OFF, True)
+    for texts, h in zip(made.columns, (hook, None), strict=True):
+        ids = generate(model, PROMPT, bos=True, max_new_tokens=PREVIEW_TOKENS, hook=h).ids
+        assert tuple(t.id for t in written(texts[0])) == ids
+    lp = [[t.logprob for t in texts[0].tokens[1:10]] for texts in made.columns]
+    assert max(abs(a - b) for a, b in zip(*lp)) > 0.01  # the edit is felt in the prompt too
+
+
+def test_without_bos_the_first_token_has_no_probability_and_no_alternatives(store):
+    made = last(store, Order(state(bos=False), replace(KNOBS, max_new_tokens=2)))
+    assert made.columns[0][0].tokens[0].kind == "prompt" and made.columns[0][0].tokens[0].logprob is None
+    assert choice_at(store, made, 0, 0, 0) is None
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5])
+def test_cancelling_ends_a_text_at_once_and_says_so(store, cut):
+    asked = []
+    order = Order(state(), replace(KNOBS, max_new_tokens=400))
+    made = list(write(store, order, cancel=lambda: asked.append(0) or len(asked) > cut))[-1]
+    assert len(written(made.columns[0][0])) == cut
+    assert made.done and made.columns[0][0].finish == "cancelled"
+
+
+def test_stopping_keeps_what_is_written_and_ended_texts_as_they_are(store):
+    made = last(store, Order(state(), KNOBS))
+    open_text = replace(made.columns[0][0], finish=None)
+    stopped = replace(made, columns=((open_text, made.columns[0][0]),), done=False).stopped()
+    assert [t.finish for t in stopped.columns[0]] == ["cancelled", "length"] and stopped.done
+
+
+def test_a_stop_string_and_its_tokens_stay_out(store):
+    free = last(store, Order(state(), replace(KNOBS, max_new_tokens=40, temperature=0.0))).columns[0][0]
+    stop = ", and"
+    assert stop in free.text[len(PROMPT) :]
+    made = last(store, Order(state(), replace(KNOBS, max_new_tokens=40, temperature=0.0, stop=(stop,)))).columns[0][0]
+    assert made.finish == "stop" and made.text == free.text[: free.text.index(stop, len(PROMPT))]
+    tokenizer = store.model("glass-7m").tokenizer
+    assert tokenizer.decode([t.id for t in made.tokens][1:]) == made.text
+
+
+def test_half_a_character_waits_for_its_other_half(store):
+    model = store.model("glass-7m")
+    ids = model.tokenizer.encode(" \U0001f980")
+    assert len(ids) > 1
+    row = _Row((), "", [Token(ids[0], "generated", -1.0)])
+    row.tokens += [Token(id, "generated", -1.0) for id in ids[1:-1]]
+    assert len(row.snapshot(model, 0, KNOBS).tokens) < len(ids) - 1
+    row.tokens.append(Token(ids[-1], "generated", -1.0))
+    assert len(row.snapshot(model, 0, KNOBS).tokens) == len(ids)
+
+
+def test_a_full_context_slides_with_a_notice_in_the_readers_language(store):
+    n_ctx = store.model("glass-7m").config.n_ctx
+    long = PageState(prompt=" the" * (n_ctx - 3))
+    made = last(store, Order(long, Knobs(6, temperature=0.0)))
+    assert len(written(made.columns[0][0])) == 6
+    assert len(made.notices) == 1 and str(n_ctx) in made.notices[0]
+    ko = pictures.notices(words("ko"), made, n_ctx)
+    assert str(n_ctx) in ko and str(n_ctx // 2) in ko and "문맥" in ko
+
+
+# ---- going on from a token --------------------------------------------------------------------------------------------------
+
+
+def test_another_token_is_put_in_and_the_text_goes_on_from_there(store):
+    made = last(store, Order(state(), replace(KNOBS, n=2, temperature=0.0)))
+    first = next(i for i, t in enumerate(made.columns[0][1].tokens) if t.written)
+    pos = first + 3
+    choice = choice_at(store, made, 0, 1, pos)
+    other, logprob = next((id, lp) for id, lp in choice.rows if id != choice.token.id)
+    order = continued(store, made, 0, 1, pos, other, replace(KNOBS, temperature=0.0, n=2), "x")
+    again = last(store, order)
+    new, old = again.columns[0][1], made.columns[0][1]
+    assert again.columns[0][0] == made.columns[0][0]  # the other text stays
+    assert new.tokens[:pos] == old.tokens[:pos]
+    assert (new.tokens[pos].id, new.tokens[pos].kind, new.tokens[pos].logprob) == (other, "continued", logprob)
+    prefix = [t.id for t in new.tokens[: pos + 1]][1:]
+    expected = generate(store.model("glass-7m"), prefix, bos=True, max_new_tokens=12).ids
+    assert tuple(t.id for t in new.tokens[pos + 1 :]) == expected
+    assert new.text == store.model("glass-7m").tokenizer.decode([t.id for t in new.tokens][1:])
+
+
+def test_with_edits_both_columns_go_on_each_with_its_own_probabilities(store):
+    model = store.model("glass-7m")
+    made = last(store, Order(state(plan=OFF), replace(KNOBS, temperature=0.0)))
+    pos = len(made.columns[0][0].tokens) - 4
+    choice = choice_at(store, made, 0, 0, pos)
+    other = next(id for id, _ in choice.rows if id != choice.token.id)
+    again = last(store, continued(store, made, 0, 0, pos, other, replace(KNOBS, temperature=0.0), "x"))
+    edited, plain = (texts[0] for texts in again.columns)
+    assert [t.id for t in edited.tokens[: pos + 1]] == [t.id for t in plain.tokens[: pos + 1]]
+    ids = [t.id for t in plain.tokens[: pos + 1]][1:]
+    for text, hook in ((edited, compile_plan(model, OFF, True)), (plain, None)):
+        expected = score(model, ids, bos=True, hook=hook)
+        assert [t.logprob for t in text.tokens[1 : pos + 1]] == pytest.approx(list(expected.logprobs), abs=2e-4)
+
+
+def test_a_token_of_the_prompt_has_alternatives_from_the_run(store):
+    made = preview(View(store, state()))
+    choice = choice_at(store, made, 0, 0, 4)
+    logprobs = View(store, state()).run.logits[3].float().log_softmax(-1)
+    assert choice.rows[0][0] == int(logprobs.argmax())
+    assert dict(choice.rows)[choice.token.id] == pytest.approx(float(logprobs[choice.token.id]), abs=1e-4)
+    again = last(store, continued(store, made, 0, 0, 4, choice.rows[0][0], KNOBS, "x")).columns[0][0]
+    assert [t.kind for t in again.tokens[:6]] == ["bos", "prompt", "prompt", "prompt", "continued", "generated"]
+
+
+def test_what_was_not_offered_cannot_be_asked_for(store):
+    made = preview(View(store, state()))
+    with pytest.raises(ValueError, match="not among those offered"):
+        continued(store, made, 0, 0, 12, 3, KNOBS, "x")
+    with pytest.raises(ValueError, match="there is none at position 999"):
+        choice_at(store, made, 0, 0, 999)
+    with pytest.raises(ValueError, match="no longer on the page"):
+        choice_at(store, made, 1, 0, 3)
+
+
+# ---- pictures and settings --------------------------------------------------------------------------------------------------
+
+
+def test_the_figures_are_those_of_the_written_tokens(store):
+    text = last(store, Order(state(), KNOBS)).columns[0][0]
+    numbers, logprobs = summary(text), [t.logprob for t in written(text)]
+    assert numbers.tokens == 12 and numbers.logprob == pytest.approx(sum(logprobs))
+    assert numbers.bits == pytest.approx(-sum(logprobs) / 12 / math.log(2))
+    assert numbers.perplexity == pytest.approx(math.prod(math.exp(-lp) for lp in logprobs) ** (1 / 12))
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_copied_text_says_that_it_was_generated_by_which_model_and_with_which_edits(store, lang):
+    made = last(store, Order(state(plan=OFF, lang=lang), KNOBS))
+    view = View(store, made.order.state)
+    edited, plain = (pictures.about_value(view, words(lang), made, c, 0) for c in (0, 1))
+    for value, text in ((edited, made.columns[0][0]), (plain, made.columns[1][0])):
+        copy = value["actions"][0]["copy"]
+        assert copy.startswith(text.text + "\n\n[") and "glass-7m" in copy and "GPT-2 Glassbox" in copy
+        assert value["credit"] in copy
+    assert OFF.edits[0].describe() in edited["credit"] and OFF.edits[0].describe() not in plain["credit"]
+
+
+def test_a_strips_shade_is_the_probability(store):
+    made = last(store, Order(state(), KNOBS))
+    value = pictures.strip_value(View(store, state()), words("en"), made, 0, 0, 3)
+    tokens = [json.loads(line) for line in value["tokens"].split("\n")]
+    assert tokens[0]["shade"] is None and value["inline"]
+    for token, shown in zip(made.columns[0][0].tokens[1:], tokens[1:], strict=True):
+        assert shown["shade"] == pytest.approx(math.exp(token.logprob), abs=1e-5) and shown["kind"] == token.kind
+
+
+def test_settings_are_read_and_refused_in_a_sentence():
+    read = read_knobs(words("en"), 60, 0.8, 0, 1, 2, " 7 ", 0, 1, "\\n\\n\nEND\n\n")
+    assert read == Knobs(60, 0.8, 0, 1.0, 0.0, 1.0, 7, 2, ("\n\n", "END"))
+    assert read.arguments()["top_k"] is None and read.arguments()["top_p"] is None and read.arguments()["min_p"] is None
+    seeds = {read_knobs(words("en"), 60, 1, 0, 1, 1, "", 0, 1, "").seed for _ in range(4)}
+    assert len(seeds) > 1
+    with pytest.raises(ValueError, match="The seed is 'x'"):
+        read_knobs(words("en"), 60, 1, 0, 1, 1, "x", 0, 1, "")
+    with pytest.raises(ValueError, match="max_new_tokens must lie in 1..500"):
+        read_knobs(words("en"), 501, 1, 0, 1, 1, "", 0, 1, "")
+
+
+# ---- in the browser ---------------------------------------------------------------------------------------------------------
+
+TEXT, BESIDE = "#gb_playground_text_00", "#gb_playground_text_10"
+STOP = "#gb_playground_stop"
+
+
+def opened(page, url, **query):
+    page.goto(f"{url}/?{urlencode({'prompt': PROMPT, **query})}")
+    page.wait_for_selector(f"{TEXT} .gb-generated")  # never an empty form
+
+
+def set_number(page, name, value):
+    page.fill(f"#gb_playground_{name} input[type=number]", str(value))
+    page.press(f"#gb_playground_{name} input[type=number]", "Tab")
+
+
+def count(page, kind="generated", strip=TEXT):
+    return page.locator(f"{strip} .gb-tok.gb-{kind}").count()
+
+
+def until(page, expression, timeout=20_000):
+    page.wait_for_function(expression, timeout=timeout)
+
+
+def generated(page, n, strip=TEXT):
+    until(page, f"document.querySelectorAll('{strip} .gb-tok.gb-generated').length === {n}")
+
+
+def writing(page):
+    """A text is being written, and some of it has been shown."""
+    until(page, f"(n => n > 0 && n !== {PREVIEW_TOKENS})(document.querySelectorAll('{TEXT} .gb-generated').length)")
+
+
+def ended(page):
+    until(page, f"document.querySelector('{STOP}').disabled")
+
+
+@pytest.mark.browser
+def test_a_text_streams_is_stopped_is_continued_and_becomes_the_prompt(page_url, browser_page):
+    page = browser_page
+    opened(page, page_url)
+    assert count(page) == PREVIEW_TOKENS and page.locator(f"{STOP}[disabled]").count()
+    page.wait_for_selector("#gb_playground_alternatives .gb-alt-row")
+
+    set_number(page, "tokens", 500)
+    page.click("#gb_playground_generate")
+    writing(page)
+    page.click(STOP)
+    ended(page)
+    stopped = count(page)
+    assert 0 < stopped < 500
+    page.wait_for_timeout(500)
+    assert count(page) == stopped
+    assert "Error" not in page.inner_text(TEXT)
+    assert "stopped by you" in page.inner_text("#gb_playground_about_00")
+
+    set_number(page, "tokens", 15)
+    page.click("#gb_playground_generate")
+    generated(page, 15)
+    ended(page)
+
+    pos = count(page, "prompt") + 1 + 5  # the sixth generated token
+    page.click(f"{TEXT} .gb-tok[data-pos='{pos}']")
+    until(page, f"document.querySelector('#gb_playground_alternatives .gb-alt-title').textContent.includes('position {pos},')")
+    before = page.locator(f"{TEXT} .gb-tok").all_inner_texts()
+    row = page.locator("#gb_playground_alternatives .gb-alt-row:not(.gb-chosen)").first
+    chosen = row.locator(".gb-token").inner_text()
+    row.click()
+    page.wait_for_selector(f"{TEXT} .gb-continued[data-pos='{pos}']")
+    generated(page, 5 + 15)
+    ended(page)
+    after = page.locator(f"{TEXT} .gb-tok").all_inner_texts()
+    assert after[:pos] == before[:pos] and after[pos] == chosen != before[pos] and count(page, "continued") == 1
+
+    page.click("#gb_playground_about_00 [data-name=use]")
+    until(page, f"document.querySelectorAll('#gb_tokens .gb-tok').length === {len(after)}")
+    assert page.input_value("#gb_prompt textarea").startswith(PROMPT)
+    assert "prompt=" in page.url
+
+
+@pytest.mark.browser
+def test_edits_put_the_unedited_text_beside_and_several_texts_below_each_other(page_url, browser_page):
+    page = browser_page
+    plan = json.dumps([{"op": "zero", "component": "z", "layer": 2, "head": 1}])
+    opened(page, page_url, plan=plan)
+    page.wait_for_selector(f"{BESIDE} .gb-generated")
+    edited, beside = page.locator(TEXT).bounding_box(), page.locator(BESIDE).bounding_box()
+    assert edited["x"] + edited["width"] <= beside["x"] and abs(edited["y"] - beside["y"]) < 60
+    assert "With the edits" in page.inner_text("#gb_playground_about_00")
+    assert "Without the edits" in page.inner_text("#gb_playground_about_10")
+
+    page.click("#gb_playground_more button")
+    set_number(page, "samples", 2)
+    set_number(page, "tokens", 8)
+    page.fill("#gb_playground_seed input, #gb_playground_seed textarea", "3")
+    page.click("#gb_playground_generate")
+    for strip in (TEXT, BESIDE, "#gb_playground_text_01", "#gb_playground_text_11"):
+        generated(page, 8, strip)
+    ended(page)
+    texts = [page.inner_text(s) for s in (TEXT, BESIDE, "#gb_playground_text_01", "#gb_playground_text_11")]
+    assert len(set(texts)) == 4
+    page.click("#gb_playground_generate")  # the same seed
+    page.wait_for_timeout(300)
+    ended(page)
+    generated(page, 8)
+    assert page.inner_text(TEXT) == texts[0]
+
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(200)
+    edited, beside = page.locator(TEXT).bounding_box(), page.locator(BESIDE).bounding_box()
+    assert beside["y"] > edited["y"] + edited["height"] - 1  # one column
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    page.click("#gb_edits button >> nth=0")  # the edit goes, and so do the texts it wrote
+    page.wait_for_selector(BESIDE, state="hidden")
+    page.wait_for_selector("#gb_playground_text_01", state="hidden")
+    generated(page, PREVIEW_TOKENS)
+
+
+@pytest.mark.browser
+def test_a_new_prompt_ends_the_text_of_the_old_one_and_copies_carry_the_credit(page_url, browser_page):
+    page = browser_page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened(page, page_url)
+    page.click("#gb_playground_about_00 [data-name=copy]")
+    until(page, "document.querySelector('#gb_playground_about_00 [data-name=copy]').textContent === 'Copied'")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert re.fullmatch(rf"{PROMPT}.+\n\n\[The text after “.+” was generated by glass-7m with GPT-2 Glassbox\.\]", copied, re.S)
+    page.evaluate(f"getSelection().selectAllChildren(document.querySelector('{TEXT} .gb-strip'))")
+    page.keyboard.press("Control+c")
+    by_hand = page.evaluate("navigator.clipboard.readText()")
+    assert by_hand.endswith("was generated by glass-7m with GPT-2 Glassbox.]") and "·" not in by_hand
+
+    set_number(page, "tokens", 500)
+    page.click("#gb_playground_generate")
+    writing(page)
+    page.press("#gb_prompt textarea", "End")
+    page.keyboard.type(" clock")
+    until(page, f"[...document.querySelectorAll('{TEXT} .gb-prompt')].at(-1).textContent === '·clock'")
+    ended(page)
+    page.wait_for_timeout(500)
+    assert count(page, "prompt") == 10 and count(page) == PREVIEW_TOKENS
