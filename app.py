@@ -12,8 +12,11 @@ from gpt2_core.runtime import configure_threads
 
 settings = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 configure_threads(settings.threads or None)
-store = ModelStore(settings)
-demo = build(store)
+try:
+    store = ModelStore(settings)
+    demo = build(store)
+except ValueError as error:  # a sentence about a model, device or number format that cannot be had
+    sys.exit(f"app.py: {error}")
 
 if __name__ == "__main__":
     demo.launch(**launch_options(store))

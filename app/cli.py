@@ -150,7 +150,7 @@ def _download(store: ModelStore, name: str, agreed: bool) -> None:
 
 def serve(arguments: Sequence[str]) -> int:
     """Opens the page, with the flags of `python app.py`."""
-    settings = read_settings(arguments)
+    settings = read_settings(arguments, prog="python -m app serve")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     from app.ui import build, launch_options  # here, so that no other command waits for Gradio
 

@@ -42,11 +42,11 @@ def variable(name: str) -> str:
     return f"GLASSBOX_{name.upper()}"
 
 
-def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, prog: str = "app.py") -> Settings:
     """Settings from flags, else from the environment, else the defaults. Exits with a sentence on a value that cannot be."""
     defaults = {f.name: f.default for f in fields(Settings)}
     parser = argparse.ArgumentParser(
-        prog="app.py",
+        prog=prog,
         description="GPT-2 Glassbox: type a prompt into GPT-2 and see, and change, everything that happens inside.",
         epilog="Each flag has an environment variable, GLASSBOX_HOST for --host and so on; a flag wins over its variable.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -61,8 +61,10 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     settings = Settings(**vars(parser.parse_args(arguments)))
     if not 0 <= settings.port <= 65535:
         parser.error(f"--port must lie in 0..65535, got {settings.port}")
-    if not settings.memory_gb > 0:
-        parser.error(f"--memory-gb must be more than 0, got {settings.memory_gb}")
+    if not 0 < settings.memory_gb < 1e6:
+        parser.error(f"--memory-gb must be more than 0 and less than a million, got {settings.memory_gb}")
+    if settings.threads < 0:
+        parser.error(f"--threads must be 0 (choose) or more, got {settings.threads}")
     return settings
 
 

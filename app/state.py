@@ -27,6 +27,9 @@ class PageState:
     lang: str = LANGUAGES[0]
 
     def __post_init__(self) -> None:
+        # Half a surrogate pair is no text and cannot be written into an address.
+        text = self.prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        object.__setattr__(self, "prompt", text)
         if len(self.prompt) > MAX_PROMPT:
             raise ValueError(f"The prompt has {len(self.prompt):,} characters; {MAX_PROMPT:,} is the most. Shorten it.")
         if self.tab not in TABS:
@@ -42,19 +45,17 @@ class PageState:
         return replace(self, **changes)
 
     def to_query(self) -> str:
-        """The address's query; fields at their default are left out."""
+        """The address's query; fields at their default are left out, except those whose default depends on the reader."""
         plain = {
             "model": self.model,
-            "prompt": self.prompt,
             "bos": "" if self.bos else "0",
             "plan": self.plan.to_json() if self.plan else "",
             "position": "" if self.position is None else str(self.position),
             "layer": str(self.layer or ""),
             "head": str(self.head or ""),
             "tab": "" if self.tab == TABS[0] else self.tab,
-            "lang": "" if self.lang == LANGUAGES[0] else self.lang,
         }
-        return urlencode({k: v for k, v in plain.items() if v})
+        return urlencode({"lang": self.lang, "prompt": self.prompt} | {k: v for k, v in plain.items() if v})
 
     @staticmethod
     def from_query(query: Mapping[str, str], default: "PageState") -> "PageState":

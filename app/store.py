@@ -2,10 +2,12 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from app.settings import Settings
@@ -15,6 +17,7 @@ from gpt2_core.model import GPT2
 from gpt2_core.runtime import resolve_device, resolve_dtype
 
 KEPT_RESULTS = 48
+KEPT_BYTES = 1e9
 
 
 class ModelStore:
@@ -29,7 +32,8 @@ class ModelStore:
         self.dtype: torch.dtype = resolve_dtype(settings.dtype)
         self._models: OrderedDict[str, GPT2] = OrderedDict()
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
-        self._loading, self._lock = threading.Lock(), threading.Lock()
+        # Reentrant: naming the models on offer may load the one that the program was started with.
+        self._loading, self._lock = threading.RLock(), threading.Lock()
 
     @property
     def budget(self) -> int:
@@ -120,9 +124,22 @@ class ModelStore:
         value = compute()
         with self._lock:
             self._results[key] = value
-            while len(self._results) > KEPT_RESULTS:
+            while len(self._results) > KEPT_RESULTS or (
+                len(self._results) > 1 and sum(map(n_bytes, self._results.values())) > KEPT_BYTES
+            ):
                 self._results.popitem(last=False)
         return value
+
+
+def n_bytes(value: Any) -> int:
+    """Bytes of the tensors and arrays in a result, however deep in dataclasses, mappings and sequences."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return value.nbytes
+    if is_dataclass(value):
+        return sum(n_bytes(getattr(value, f.name)) for f in fields(value))
+    if isinstance(value, Mapping):
+        return sum(map(n_bytes, value.values()))
+    return sum(map(n_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
 def _bytes(model: GPT2) -> int:

@@ -36,6 +36,7 @@ def build(store: ModelStore) -> gr.Blocks:
                     BUILDERS[name](page)
                 page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
         page.shows(None, [tabs], lambda view: [gr.Tabs(selected=view.state.tab)], depends=lambda s: s.tab, control=True)
+        gr.Markdown(page.label("page.footer"), elem_id="gb_footer")
         page.wire(demo, lambda request: first_state(store, request))
     return demo
 

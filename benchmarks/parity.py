@@ -16,10 +16,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from helpers import bridge, hf_model, random_model, some_tokens
+from helpers import bridge, hf_model, random_model, some_tokens  # noqa: E402
 
-from gpt2_core.config import RELEASED, SIZES
-from gpt2_core.runtime import describe_machine
+from gpt2_core.config import RELEASED, SIZES  # noqa: E402
+from gpt2_core.runtime import describe_machine  # noqa: E402
 
 
 @torch.no_grad()

@@ -70,7 +70,8 @@ def _prompt(page: Page) -> None:
             bos = gr.Checkbox(True, label=page.label("page.bos"), container=False, elem_id="gb_bos")
     page.shows(None, [prompt], lambda view: [view.state.prompt], depends=lambda s: s.prompt, control=True)
     page.shows(None, [bos], lambda view: [view.state.bos], depends=lambda s: s.bos, control=True)
-    for listener in (prompt.input, prompt.submit, run.click):
+    # `change` and not `input`, which Gradio raises for keys that write only: a paste counts too.
+    for listener in (prompt.change, prompt.submit, run.click):
         page.changes(listener, _typed, inputs=[prompt], own_control=True)
     page.changes(bos.input, lambda s, on: s.but(bos=on, position=None), inputs=[bos], own_control=True)
 
@@ -116,7 +117,7 @@ def _tokens(view: View) -> dict:
         StripToken(
             pos,
             shown,
-            t("page.token_title", pos=pos, text=shown, id=id),
+            t("page.bos_help") if view.state.bos and pos == 0 else t("page.token_title", pos=pos, text=shown, id=id),
             kind="bos" if view.state.bos and pos == 0 else "prompt",
             edited=pos in edited,
         )

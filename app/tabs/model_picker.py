@@ -81,7 +81,7 @@ def about_and_download(page: Page) -> None:
         return gr.update(visible=False), name
 
     fetching = go.click(download, [page.state, wanted], [box, page.model], api_visibility="private")
-    page.changes(fetching.success, lambda s, name: choose_model(page, s, name), inputs=[page.model])
+    page.changes(fetching.success, lambda s, name: _fetched(page, s, name), inputs=[page.model])
     stop.click(lambda: gr.update(visible=False), None, box, cancels=[fetching], **hidden)
 
 
@@ -96,6 +96,10 @@ def choose_model(page: Page, state: PageState, name: str) -> PageState:
     if gone:
         raise Notice(new, words(state.lang)("page.edits_dropped", count=gone, model=name))
     return new
+
+
+def _fetched(page: Page, state: PageState, name: str) -> PageState:
+    raise Notice(choose_model(page, state, name), words(state.lang)("page.downloaded", name=name))
 
 
 def _about(view: View) -> list:

@@ -26,16 +26,14 @@ STYLE = f"<style>:is(.{forms.HIDDEN}, .form:not(:has(> :not(.{forms.HIDDEN})))) 
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-class FollowingDropdown(gr.Dropdown):
+def _following(**options: Any) -> gr.Dropdown:
     """A dropdown whose choices change while events are on their way.
 
     Gradio refuses an event whose value is not among the newest choices; here the form checks the value itself.
     """
-
-    is_template = True  # in the browser it is Gradio's own dropdown
-
-    def preprocess(self, payload: str | None) -> str | None:
-        return payload
+    dropdown = gr.Dropdown([], value=None, filterable=False, **options)
+    dropdown.preprocess = lambda payload: payload
+    return dropdown
 
 
 def build(page: Page) -> None:
@@ -44,9 +42,7 @@ def build(page: Page) -> None:
     t = page.label
     with gr.Row():
         task = gr.Dropdown(_names(), value=None, label=t("zero_shot.task"), filterable=False, elem_id="gb_zero_shot_task")
-        example = FollowingDropdown(
-            [], value=None, label=t("zero_shot.example"), filterable=False, elem_id="gb_zero_shot_example"
-        )
+        example = _following(label=t("zero_shot.example"), elem_id="gb_zero_shot_example")
     about, paper = panel("gb_zero_shot_about"), panel("gb_zero_shot_paper")
     with gr.Row(elem_id="gb_zero_shot_fields"):
         texts = [
@@ -55,14 +51,7 @@ def build(page: Page) -> None:
             )
             for i in range(forms.POOL)
         ]
-    option = FollowingDropdown(
-        [],
-        value=None,
-        label=t("zero_shot.field"),
-        filterable=False,
-        elem_classes=[forms.HIDDEN],
-        elem_id="gb_zero_shot_option",
-    )
+    option = _following(label=t("zero_shot.field"), elem_classes=[forms.HIDDEN], elem_id="gb_zero_shot_option")
     parts = prompt_parts("gb_zero_shot_parts")
     models = gr.CheckboxGroup([], label=t("zero_shot.models"), elem_id="gb_zero_shot_models")
     with gr.Row(elem_id="gb_zero_shot_actions"):

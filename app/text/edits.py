@@ -1,7 +1,6 @@
 """Sentences of the edits panel."""
 
 EN: dict[str, str] = {
-    "edits.title": "Edits in force on every tab",
     "edits.add": "Add an edit",
     "edits.op": "What to do",
     "edits.component": "Where",
@@ -48,7 +47,6 @@ EN: dict[str, str] = {
 }
 
 KO: dict[str, str] = {
-    "edits.title": "모든 탭에 적용되는 편집",
     "edits.add": "편집 추가",
     "edits.op": "무엇을",
     "edits.component": "어디를",

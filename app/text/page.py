@@ -1,8 +1,6 @@
 """Sentences of the header: prompt, model, tools, messages."""
 
 EN: dict[str, str] = {
-    "page.title": "GPT-2 Glassbox",
-    "page.tagline": "See, and change, everything that happens inside GPT-2.",
     "page.close": "Put this message away",
     "page.model": "Model",
     "page.model_embedded": "{name}, in the box",
@@ -16,12 +14,10 @@ EN: dict[str, str] = {
     "page.prompt_hint": "Type some English. Everything below follows what you type.",
     "page.run": "Run",
     "page.bos": "Start with <|endoftext|>",
-    "page.bos_help": "Puts the end-of-text token in front, as at the beginning of a document in training (BOS).",
-    "page.examples": "Try",
+    "page.bos_help": "The end-of-text token, put in front as at the beginning of each document in training (BOS). Heads with nothing to do rest on it.",
     "page.tokens": "Tokens of the prompt; choose one to look at that position",
     "page.token_title": "Token {pos}: “{text}”, id {id}",
     "page.next": "Next token after “{token}” (position {position})",
-    "page.next_what": "What the model expects to come next, after the token you chose.",
     "page.edits_dropped": "{count} edits do not exist in {model} and were taken away.",
     "page.download_title": "{repo}: {size}, licence {licence}. Fetched from huggingface.co into this machine's cache, only if you say so.",
     "page.download": "Download",
@@ -54,8 +50,6 @@ EN: dict[str, str] = {
 }
 
 KO: dict[str, str] = {
-    "page.title": "GPT-2 Glassbox",
-    "page.tagline": "GPT-2 안에서 일어나는 모든 일을 보고, 바꿔 보세요.",
     "page.close": "이 메시지 닫기",
     "page.model": "모델",
     "page.model_embedded": "{name}, 내장",
@@ -69,12 +63,10 @@ KO: dict[str, str] = {
     "page.prompt_hint": "영어로 입력하세요. 아래의 모든 것이 입력을 따라갑니다.",
     "page.run": "실행",
     "page.bos": "<|endoftext|>로 시작",
-    "page.bos_help": "학습할 때 문서의 시작처럼 맨 앞에 문서 끝 토큰(BOS)을 둡니다.",
-    "page.examples": "예시",
+    "page.bos_help": "학습할 때 모든 문서의 앞에 있던 문서 끝 토큰(BOS)입니다. 할 일이 없는 헤드는 이 토큰을 봅니다.",
     "page.tokens": "프롬프트의 토큰. 하나를 고르면 그 위치를 봅니다",
     "page.token_title": "토큰 {pos}: “{text}”, 번호 {id}",
     "page.next": "“{token}” (위치 {position}) 다음 토큰",
-    "page.next_what": "고른 토큰 다음에 무엇이 올 것으로 모델이 예상하는지 보여 줍니다.",
     "page.edits_dropped": "편집 {count}개는 {model}에 없는 위치라서 지웠습니다.",
     "page.download_title": "{repo}: {size}, 라이선스 {licence}. 동의할 때만 huggingface.co에서 이 컴퓨터의 캐시로 내려받습니다.",
     "page.download": "내려받기",

@@ -19,7 +19,10 @@ def painted(page, selector):
 
 def changed(page, selector, old):
     """Waits until a picture is drawn from something else; its new hash."""
-    page.wait_for_function("([s, old]) => { const e = document.querySelector(s + ' [data-painted]'); return e && e.dataset.painted !== old; }", arg=[selector, old])
+    page.wait_for_function(
+        "([s, old]) => { const e = document.querySelector(s + ' [data-painted]'); return e && e.dataset.painted !== old; }",
+        arg=[selector, old],
+    )
     return painted(page, selector)
 
 
@@ -40,7 +43,9 @@ def test_a_walk_through_the_page(page_url, browser_page):
     page.wait_for_function("() => document.querySelectorAll('#gb_tokens .gb-token').length === 10")
 
     page.click("#gb_playground_generate")
-    page.wait_for_function("() => document.querySelectorAll('#gb_playground_strip .gb-token[data-kind=generated]').length >= 20")
+    page.wait_for_function(
+        "() => document.querySelectorAll('#gb_playground_strip .gb-token[data-kind=generated]').length >= 20"
+    )
     page.locator("#gb_playground_strip .gb-token[data-kind=generated]").nth(3).click()
     painted(page, "#gb_playground_alternatives")
 
@@ -84,7 +89,10 @@ def test_an_address_opens_the_same_view(page_url, browser_page):
     painted(page, "#gb_lens_table")
 
 
-@pytest.mark.parametrize("query", ["plan=nonsense", "tab=nowhere", "position=-1", "model=../../etc", f"prompt={'x' * 20001}", "lang=fr", "position=99999"])
+@pytest.mark.parametrize(
+    "query",
+    ["plan=nonsense", "tab=nowhere", "position=-1", "model=../../etc", f"prompt={'x' * 20001}", "lang=fr", "position=99999"],
+)
 def test_a_bad_address_says_one_sentence_and_stays_usable(page_url, browser_page, query):
     page = browser_page
     page.goto(f"{page_url}/?{query}")
@@ -166,7 +174,13 @@ def _run_script(path):
     from pathlib import Path
 
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, str(path)], cwd=root, env={"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=root,
+        env={"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

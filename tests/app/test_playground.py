@@ -244,8 +244,12 @@ def opened(page, url, **query):
 
 
 def set_number(page, name, value):
-    page.fill(f"#gb_playground_{name} input[type=number]", str(value))
-    page.press(f"#gb_playground_{name} input[type=number]", "Tab")
+    """Types a number, as a person does, and sees it taken over by the slider."""
+    box = page.locator(f"#gb_playground_{name} input[type=number]")
+    box.fill("")
+    box.press_sequentially(str(value))
+    box.press("Tab")
+    until(page, f"document.querySelector('#gb_playground_{name} input[type=range]').value === '{value}'")
 
 
 def count(page, kind="generated", strip=TEXT):
@@ -326,7 +330,7 @@ def test_edits_put_the_unedited_text_beside_and_several_texts_below_each_other(p
     page.click("#gb_playground_more button")
     set_number(page, "samples", 2)
     set_number(page, "tokens", 8)
-    page.fill("#gb_playground_seed input, #gb_playground_seed textarea", "3")
+    page.locator("#gb_playground_seed :is(input, textarea)").press_sequentially("3")
     page.click("#gb_playground_generate")
     for strip in (TEXT, BESIDE, "#gb_playground_text_01", "#gb_playground_text_11"):
         generated(page, 8, strip)

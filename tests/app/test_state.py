@@ -55,8 +55,8 @@ def test_an_address_wins_over_the_example_that_the_page_opens_on(state):
     assert read(state.to_query(), default) == state
 
 
-def test_the_shortest_address_is_the_model():
-    assert PageState().to_query() == "model=glass-7m"
+def test_the_shortest_address_is_language_prompt_and_model():
+    assert PageState().to_query() == "lang=en&prompt=&model=glass-7m"
     default = PageState(prompt="an example", lang="ko")
     assert read("", default) == default
     assert read("prompt=", default).prompt == ""
@@ -88,3 +88,14 @@ def test_a_state_is_changed_by_making_another():
     assert state.but(layer=2).layer == 2 and state.layer == 0
     with pytest.raises(ValueError, match="layer counts from 0"):
         state.but(layer=-1)
+
+
+def test_half_a_surrogate_pair_does_not_break_the_address():
+    assert PageState(prompt="a\ud800b").prompt == "a\ufffdb"
+    assert "%EF%BF%BD" in PageState(prompt="a\ud800b").to_query()
+
+
+def test_an_empty_prompt_and_the_language_are_kept():
+    default = PageState(prompt="an example", lang="ko")
+    again = PageState.from_query({"prompt": "", "lang": "en"}, default)
+    assert (again.prompt, again.lang) == ("", "en")

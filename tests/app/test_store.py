@@ -1,10 +1,12 @@
 """The store: within its budget, from several threads, and for nobody's paths."""
 
+import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers import random_model, tiny_config
@@ -12,7 +14,7 @@ from helpers import random_model, tiny_config
 from app import store as store_module
 from app.service import analyses
 from app.settings import Settings
-from app.store import KEPT_RESULTS, ModelStore
+from app.store import KEPT_RESULTS, ModelStore, n_bytes
 from gpt2_core.checkpoints import CheckpointError, ModelEntry
 from interp.edits import Edit, Plan
 
@@ -178,7 +180,6 @@ def test_device_and_dtype_are_the_settings(loads):
         a_store(dtype="int3")
 
 
-@pytest.mark.xfail(strict=True, reason="the store waits for its own loading lock; it needs a lock that may be taken twice")
 def test_the_folder_of_the_start_may_have_left_memory(loads):
     """Asking for a third model looks at the entries, and for those the evicted folder is loaded again."""
     store = a_store(models=1, model="folder")
@@ -187,3 +188,23 @@ def test_the_folder_of_the_start_may_have_left_memory(loads):
     asked.start()
     asked.join(3)
     assert not asked.is_alive()
+
+
+def test_results_are_bounded_by_their_bytes(monkeypatch):
+    monkeypatch.setattr("app.store.KEPT_BYTES", 1000)
+    store = ModelStore(Settings(device="cpu"))
+    for number in range(4):
+        store.result(("m", number), lambda: {"a": torch.zeros(100)})  # 400 bytes each
+    computed = []
+    for number in range(4):
+        store.result(("m", number), lambda number=number: computed.append(number))
+    assert 0 in computed and 3 not in computed
+
+
+def test_bytes_of_a_result_are_counted_wherever_they_are():
+    @dataclasses.dataclass
+    class Result:
+        a: torch.Tensor
+        b: dict
+
+    assert n_bytes(Result(torch.zeros(10), {"x": [np.zeros(3, np.uint8)], "y": "text"})) == 43
