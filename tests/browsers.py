@@ -1,7 +1,10 @@
-"""Which browser the tests drive."""
+"""Which browser the tests drive, and how a page of theirs is served."""
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -9,3 +12,15 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 def browser_path() -> str | None:
     """An installed Chrome or Chromium, `GLASSBOX_BROWSER` first; None leaves the choice to Playwright."""
     return os.environ.get("GLASSBOX_BROWSER") or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def served(demo: Any) -> Iterator[str]:
+    """A small Gradio page of a test with our pictures on it; its address."""
+    from app.components.base import page_head  # here, so that the installer of the browser needs no Gradio
+
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, head=page_head(), run_history=False)
+    try:
+        yield url
+    finally:
+        demo.close()

@@ -11,7 +11,7 @@ from app.service import analyses
 from app.settings import Settings
 from app.store import ModelStore
 
-pytestmark = pytest.mark.xdist_group("browser")  # they share the served page
+pytestmark = pytest.mark.browser  # they need the served page
 
 PROMPT = "When the old clock struck twelve, the old"
 PLAN = '[{"op":"zero","component":"z","layer":2,"head":1}]'

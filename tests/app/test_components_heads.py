@@ -5,13 +5,13 @@ import csv
 import io
 import json
 import re
-import shutil
 import time
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
+from browsers import served
 from PIL import Image
 
 from app.components import base, head_grid, head_view, lens_table
@@ -248,27 +248,13 @@ def _page_under_test():
 
 @pytest.fixture(scope="module")
 def site():
-    demo = _page_under_test()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, head=base.page_head(), run_history=False)
-    yield url
-    demo.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    with api.sync_playwright() as play:
-        running = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
+    with served(_page_under_test()) as url:
+        yield url
 
 
 @pytest.fixture
-def page(browser, site):
-    sheet = browser.new_page(viewport={"width": 1280, "height": 1000})
+def page(chromium, site):
+    sheet = chromium.new_page(viewport={"width": 1280, "height": 1000})
     problems = []
     sheet.on("pageerror", lambda error: problems.append(str(error)))
     sheet.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 import time
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
+from browsers import served
 
 from app.components import alternatives as alts
 from app.components import base, edit_chips, next_token, token_strip
@@ -205,27 +205,13 @@ def _page_under_test():
 
 @pytest.fixture(scope="module")
 def site():
-    demo = _page_under_test()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, head=base.page_head(), run_history=False)
-    yield url
-    demo.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    with api.sync_playwright() as play:
-        running = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
+    with served(_page_under_test()) as url:
+        yield url
 
 
 @pytest.fixture
-def page(browser, site):
-    view = browser.new_page(viewport={"width": 1280, "height": 900})
+def page(chromium, site):
+    view = chromium.new_page(viewport={"width": 1280, "height": 900})
     problems = []
     view.on("pageerror", lambda error: problems.append(str(error)))
     view.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -391,8 +377,8 @@ def test_address_takes_exactly_the_given_parameters(page):
 
 
 @pytest.mark.browser
-def test_phone_width_never_scrolls_sideways_and_targets_are_large(browser, site):
-    view = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+def test_phone_width_never_scrolls_sideways_and_targets_are_large(chromium, site):
+    view = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
     view.goto(f"{site}?__theme=dark")
     view.wait_for_selector("#prose [data-painted]")
     view.get_by_role("tab", name="two").click()

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 PLAN = quote(json.dumps([{"op": "zero", "component": "z", "layer": 2, "head": 1}]))
 BARS = "#gb_next [role=option], #gb_next li, #gb_next button"
