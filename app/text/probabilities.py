@@ -2,9 +2,9 @@
 
 EN: dict[str, str] = {
     "probabilities.what": "The 20 tokens the model thinks likeliest after the token you chose. Choose one to continue the prompt with it.",
-    "probabilities.help": "After every token the model gives each of its 50,257 tokens a probability of coming next; all of them add up to 100%. The numbers come from the softmax of the logits, as released, without temperature. Where edits are in force, the outline shows the probability without them (Radford et al. 2019).",
+    "probabilities.help": "After every token the model gives every token of its vocabulary (50,257 in GPT-2) a probability of coming next; all of them add up to 100%. The numbers come from the softmax of the logits, as released, without temperature. Where edits are in force, the outline shows the probability without them (Radford et al. 2019).",
     "probabilities.check": "probabilities add up to 1",
-    "probabilities.text_what": "How surprised the model was by each token of your prompt, given only the tokens before it. Darker is more surprising.",
+    "probabilities.text_what": "How surprised the model was by each token of your prompt, given only the tokens before it. The stronger the blue, the more surprising.",
     "probabilities.text_help": "Surprisal is −log2 of the probability the model gave the token that came: 0 bits if it was certain, 1 bit for a coin flip, 10 bits for one chance in a thousand. The dashed line is the uncertainty (entropy) just before the token: the surprise the model itself expected. Shannon 1948 gives both; GPT-2 was judged by their mean over long texts (Radford et al. 2019).",
     "probabilities.figures": "The prompt as a whole",
     "probabilities.was": "was {value}",
@@ -33,9 +33,9 @@ EN: dict[str, str] = {
 
 KO: dict[str, str] = {
     "probabilities.what": "고른 토큰 다음에 올 것으로 모델이 가장 그럴듯하게 여기는 토큰 20개입니다. 하나를 고르면 그 토큰으로 프롬프트를 이어 갑니다.",
-    "probabilities.help": "모델은 토큰마다 어휘의 50,257개 토큰 각각에 다음에 올 확률을 주며, 모두 더하면 100%입니다. 수치는 공개된 가중치의 로짓에 온도 없이 softmax를 적용한 값입니다. 편집이 있으면 윤곽선이 편집 없는 확률을 보여 줍니다 (Radford 외 2019).",
+    "probabilities.help": "모델은 토큰마다 어휘(GPT-2는 50,257개)의 토큰 각각에 다음에 올 확률을 주며, 모두 더하면 100%입니다. 수치는 공개된 가중치의 로짓에 온도 없이 softmax를 적용한 값입니다. 편집이 있으면 윤곽선이 편집 없는 확률을 보여 줍니다 (Radford 외 2019).",
     "probabilities.check": "확률의 합은 1",
-    "probabilities.text_what": "앞의 토큰만 보고 프롬프트의 각 토큰에 모델이 얼마나 놀랐는지 보여 줍니다. 진할수록 뜻밖의 토큰입니다.",
+    "probabilities.text_what": "앞의 토큰만 보고 프롬프트의 각 토큰에 모델이 얼마나 놀랐는지 보여 줍니다. 푸른색이 강할수록 뜻밖의 토큰입니다.",
     "probabilities.text_help": "놀라움(surprisal)은 실제로 온 토큰에 모델이 준 확률의 −log2입니다. 확신했다면 0비트, 동전 던지기는 1비트, 천에 하나는 10비트입니다. 점선은 토큰이 오기 직전의 불확실성(엔트로피), 곧 모델이 스스로 예상한 놀라움입니다. 둘 다 Shannon 1948에서 왔고, GPT-2는 긴 글에서의 평균으로 평가되었습니다 (Radford 외 2019).",
     "probabilities.figures": "프롬프트 전체",
     "probabilities.was": "원래 {value}",
