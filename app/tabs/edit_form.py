@@ -59,9 +59,8 @@ def _form(page: Page) -> None:
         )
     with gr.Row():
         layer = gr.Number(0, precision=0, minimum=0, label=page.label("edits.layer"), min_width=90, elem_id="gb_edit_layer")
-        where = gr.Number(
-            None, precision=0, minimum=0, label=page.label("edits.head"), min_width=90, elem_id="gb_edit_head_number"
-        )
+        # A text box, because an empty gr.Number turns into 0 when the form is opened, and 0 is a head.
+        where = gr.Textbox("", label=page.label("edits.head"), min_width=90, elem_id="gb_edit_head_number")
         positions = gr.Textbox("", label=page.label("edits.positions"), min_width=120, elem_id="gb_edit_positions")
         value = gr.Number(1.0, label=page.label("edits.value"), min_width=90, visible=False)
         key = gr.Number(0, precision=0, minimum=0, label=page.label("edits.key"), min_width=90, visible=False)
@@ -106,11 +105,19 @@ def _add(state: PageState, op, component, layer, head, positions, value, key, te
         op=op,
         component=component,
         layer=int(layer or 0),
-        head=None if head is None else int(head),
+        head=read_head(head, words(state.lang)),
         positions=read_positions(positions, words(state.lang)),
         **used,
     )
     return state.but(plan=state.plan.add(edit))
+
+
+def read_head(text: str, t: Words) -> int | None:
+    """ "3" -> 3; empty -> None, all heads. Raises ValueError in the reader's language for anything else."""
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise ValueError(t("edits.bad_head", came=text[:40]))
+    return int(text) if text else None
 
 
 def read_positions(text: str, t: Words) -> tuple[int, ...] | None:

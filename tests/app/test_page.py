@@ -8,7 +8,6 @@ import pytest
 pytestmark = pytest.mark.browser
 
 PLAN = quote(json.dumps([{"op": "zero", "component": "z", "layer": 2, "head": 1}]))
-BARS = "#gb_next [role=option], #gb_next li, #gb_next button"
 
 
 def painted(page, selector):
@@ -44,25 +43,25 @@ def test_a_walk_through_the_page(page_url, browser_page):
 
     page.click("#gb_playground_generate")
     page.wait_for_function(
-        "() => document.querySelectorAll('#gb_playground_strip .gb-token[data-kind=generated]').length >= 20"
+        "() => document.querySelectorAll('#gb_playground_text_00 .gb-token.gb-generated').length >= 20"
     )
-    page.locator("#gb_playground_strip .gb-token[data-kind=generated]").nth(3).click()
+    page.locator("#gb_playground_text_00 .gb-token.gb-generated").nth(3).click()
     painted(page, "#gb_playground_alternatives")
 
     before = painted(page, "#gb_next")
-    text_before = page.inner_text("#gb_next")
+    text_before = page.inner_text("#gb_next .gb-host")
     page.get_by_role("tab", name="Attention").click()
     painted(page, "#gb_attention_grid")
-    page.locator("#gb_attention_grid [data-layer='2'][data-head='1']").click()
+    page.locator("#gb_attention_grid [data-head=L2H1]").click()
     page.click("#gb_attention_off")
     off = changed(page, "#gb_next", before)
-    assert off != before and "was" in page.inner_text("#gb_next")
+    assert off != before and "was" in page.inner_text("#gb_next .gb-host")
     assert "L2H1 off" in page.inner_text("#gb_edits")
     assert "plan=" in page.url
 
     page.click("#gb_attention_off")
     assert changed(page, "#gb_next", off) == before
-    assert page.inner_text("#gb_next") == text_before
+    assert page.inner_text("#gb_next .gb-host") == text_before
     assert "plan=" not in page.url
 
 
@@ -138,7 +137,7 @@ def test_an_edit_from_the_form_and_its_removal(page_url, browser_page):
     page.click("#gb_edit_form > button")
     page.wait_for_timeout(500)  # the form is made when it is first opened
     page.fill("#gb_edit_layer input", "1")
-    page.fill("#gb_edit_head_number input", "3")
+    page.fill("#gb_edit_head_number :is(input, textarea)", "3")
     page.click("#gb_edit_add")
     edited = changed(page, "#gb_next", old)
     assert "L1H3 off" in page.inner_text("#gb_edits")
