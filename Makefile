@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: run test lint slow browser clean
+.PHONY: run test lint slow browser screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py $(ARGS)
@@ -18,6 +18,9 @@ slow: $(VENV)/.installed-dev browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+screenshots: $(VENV)/.installed-dev browser
+	$(BIN)/python tests/take_screenshots.py
 
 browser: $(VENV)/.installed-dev
 	$(BIN)/python tests/install_browser.py
