@@ -31,7 +31,7 @@ class ModelStore:
         self.device: torch.device = resolve_device(settings.device)
         self.dtype: torch.dtype = resolve_dtype(settings.dtype)
         self._models: OrderedDict[str, GPT2] = OrderedDict()
-        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with its bytes
         # Reentrant: naming the models on offer may load the one that the program was started with.
         self._loading, self._lock = threading.RLock(), threading.Lock()
 
@@ -115,19 +115,28 @@ class ModelStore:
         """Repository, size and licence of a download, before it starts."""
         return describe_download(self.entry(name).name)
 
+    def peek(self, key: tuple) -> Any | None:
+        """The result kept under a key, or None; nothing is computed."""
+        with self._lock:
+            if key not in self._results:
+                return None
+            self._results.move_to_end(key)
+            return self._results[key][0]
+
     def result(self, key: tuple, compute: Callable[[], Any]) -> Any:
         """The result kept under a key (which names the model), computed if it is not there."""
         with self._lock:
             if key in self._results:
                 self._results.move_to_end(key)
-                return self._results[key]
+                return self._results[key][0]
         value = compute()
+        size = n_bytes(value)
         with self._lock:
-            self._results[key] = value
-            while len(self._results) > KEPT_RESULTS or (
-                len(self._results) > 1 and sum(map(n_bytes, self._results.values())) > KEPT_BYTES
-            ):
-                self._results.popitem(last=False)
+            self._results.pop(key, None)
+            self._results[key] = value, size
+            kept = sum(size for _, size in self._results.values())
+            while len(self._results) > KEPT_RESULTS or (len(self._results) > 1 and kept > KEPT_BYTES):
+                kept -= self._results.popitem(last=False)[1][1]
         return value
 
 

@@ -152,6 +152,32 @@ def test_results_are_computed_once_and_the_oldest_leave(loads):
     assert computed[-1] == 1
 
 
+def test_peeking_computes_nothing(loads):
+    store = a_store()
+    assert store.peek(("a", 1)) is None
+    store.result(("a", 1), lambda: "here")
+    assert store.peek(("a", 1)) == "here"
+    assert store.peek(("a", 2)) is None
+
+
+def test_a_result_that_was_peeked_at_stays_longest(loads):
+    store = a_store()
+    for i in range(KEPT_RESULTS):
+        store.result(("a", i), lambda i=i: i)
+    store.peek(("a", 0))
+    store.result(("a", "one more"), lambda: None)
+    assert store.peek(("a", 0)) == 0 and store.peek(("a", 1)) is None
+
+
+def test_the_bytes_of_a_result_are_counted_once(loads, monkeypatch):
+    store, counted = a_store(), []
+    monkeypatch.setattr(store_module, "n_bytes", lambda value: counted.append(value) or 0)
+    for i in range(5):
+        store.result(("a", i), lambda i=i: i)
+    store.result(("a", 0), lambda: "not asked")
+    assert counted == [0, 1, 2, 3, 4]
+
+
 def test_a_failed_result_is_not_kept(loads):
     store = a_store()
     with pytest.raises(ZeroDivisionError):
