@@ -32,5 +32,10 @@ def patterns(run: Run) -> AttentionPatterns:
     names = [name for name in run.activations if name.endswith("attn.hook_pattern")]
     values = torch.stack([run.activations[name] for name in names])
     residual = (values.float().sum(-1) - 1).abs().max().item()
-    tolerance = 1e-4 if values.dtype == torch.float32 else 2e-2  # half-precision weights are rounded one by one
-    return AttentionPatterns(values, run.strings, Check("attention rows sum to 1", residual, tolerance))
+    return AttentionPatterns(values, run.strings, rows_check(residual, values.dtype))
+
+
+def rows_check(residual: float, dtype: torch.dtype) -> Check:
+    """The check that rows of attention sum to 1. residual: the largest distance from it; dtype: of the patterns."""
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2  # half-precision weights are rounded one by one
+    return Check("attention rows sum to 1", residual, tolerance)

@@ -30,10 +30,10 @@ from gpt2_core.checkpoints.find import registered
 from gpt2_core.hooks import Watch
 from interp import heads as head_scores
 from interp import predictions
-from interp.attention import pattern_names
+from interp.attention import pattern_names, rows_check
 from interp.intervene import compile_plan
 from interp.lens import lens_names, logit_lens
-from interp.run import Check, prompt_ids, provenance, trace
+from interp.run import prompt_ids, provenance, trace
 
 MAX_K = 100
 
@@ -78,7 +78,7 @@ def attention(
     entropy in bits. Means are over all queries but the first, which can look at nothing but itself.
     """
     gpt2, edits = subject(store, model, prompt, plan, bos)
-    cfg, ids = gpt2.config, prompt_ids(gpt2, prompt, bos)
+    cfg, ids = gpt2.cfg, prompt_ids(gpt2, prompt, bos)
     if layer is None and head is not None:
         raise ValueError(f"Head {head} of which layer? Give the layer too.")
     if layer is not None:
@@ -103,7 +103,7 @@ def attention(
         "prompt": prompt,
         "tokens": tokens_of(gpt2, ids),
         **({"heads": seen} if layer is None else {"layer": layer, "head": head, "patterns": seen[0]}),
-        "check": check_of(Check("attention rows sum to 1", max(residuals), 1e-4)),
+        "check": check_of(rows_check(max(residuals), cfg.dtype)),
     }
 
 

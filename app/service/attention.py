@@ -4,7 +4,8 @@ Patterns come from the page's run where it kept them. A long prompt on a large m
 would be gigabytes): a layer's pattern is then computed again from the residual stream before it, one layer at a time.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from app.service.view import View, as_numpy
 from gpt2_core.hooks import Watch
-from interp.attention import pattern_names
+from interp.attention import pattern_names, rows_check
 from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
 from interp.heads import HeadScores, scores
 from interp.intervene import compile_plan
@@ -122,15 +123,30 @@ def edited_heads(view: View) -> set[tuple[int, int]]:
 
 
 def factor_in_force(plan: Plan, layer: int, head: int) -> float | None:
-    """What a head's whole output is multiplied by: 0 where it is off, None where it is as trained."""
-    edit = next((e for e in plan if _is_factor(e, layer, head)), None)
-    return None if edit is None else 0.0 if edit.op == "zero" else edit.value
+    """What a head's whole output is multiplied by: 0 where it is off, None where it is as trained.
+
+    Edits of the head and of all heads of its layer act one after another, so their factors multiply.
+    """
+    return _product(e for e in plan if _is_factor(e, layer, (None, head)))
+
+
+def own_factor(plan: Plan, layer: int, head: int) -> float | None:
+    """What the edits of this head alone multiply its output by, which `with_factor` replaces; None where there are none."""
+    return _product(e for e in plan if _is_factor(e, layer, (head,)))
+
+
+def _product(edits: Iterable[Edit]) -> float | None:
+    factors = [0.0 if edit.op == "zero" else edit.value for edit in edits]
+    return math.prod(factors) if factors else None
 
 
 def with_factor(plan: Plan, layer: int, head: int, factor: float) -> Plan:
-    """The plan with a head's output multiplied by `factor` (0: off); asked for what is in force already, as trained again."""
-    rest = Plan(tuple(e for e in plan if not _is_factor(e, layer, head)))
-    if factor_in_force(plan, layer, head) == factor:
+    """The plan with a head's own edit multiplying its output by `factor` (0: off); asked for what that does already, without it.
+
+    Edits of all heads of the layer stay, and act on this one too.
+    """
+    rest = Plan(tuple(e for e in plan if not _is_factor(e, layer, (head,))))
+    if own_factor(plan, layer, head) == factor:
         return rest
     edit = Edit.zero("z", layer, head) if factor == 0 else Edit.scale("z", layer, head, value=factor)
     return rest.add(edit)
@@ -149,8 +165,8 @@ def cells_set(plan: Plan, layer: int, head: int, n: int) -> list[tuple[int, int]
     return [(q, e.key) for e in sets for q in e.positions if q < n]
 
 
-def _is_factor(edit: Edit, layer: int, head: int) -> bool:
-    whole = edit.component == "z" and edit.positions is None and (edit.layer, edit.head) == (layer, head)
+def _is_factor(edit: Edit, layer: int, heads: tuple[int | None, ...]) -> bool:
+    whole = edit.component == "z" and edit.positions is None and edit.layer == layer and edit.head in heads
     return whole and edit.op in ("zero", "scale")
 
 
@@ -174,7 +190,7 @@ def _pictures(view: View) -> HeadPictures:
         rest[..., 0] = 0
         rows.append((_pooled(weights, block), _pooled(rest, block), later[..., 0].mean(-1).cpu(), distance.cpu(), change))
     pooled, pooled_rest, sink, distance, changed = (as_numpy(torch.stack(column)) for column in zip(*rows))
-    check = Check("attention rows sum to 1", residual, 1e-4)
+    check = rows_check(residual, view.model.cfg.dtype)
     return HeadPictures(pooled, pooled_rest, block, sink, distance, None if earlier is None else changed, beyond, check)
 
 

@@ -134,6 +134,13 @@ def test_attention_summary_by_hand(store, model):
         assert summary[layer][head] == pytest.approx(by_hand, abs=1e-5)
 
 
+def test_attention_rows_sum_to_1_in_half_precision_too():
+    half = ModelStore(Settings(device="cpu", dtype="bfloat16"))
+    for options in ({}, {"layer": 1}):
+        check = analyses.attention(half, MODEL, PROMPT, **options)["check"]
+        assert 1e-4 < check["residual"] and check["holds"]
+
+
 def test_attention_of_one_token_has_no_summary(store):
     assert analyses.attention(store, MODEL, "")["heads"][0][0]["first"] is None
 

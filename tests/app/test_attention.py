@@ -20,6 +20,7 @@ from app.text.attention import EN, KO
 from interp.attention import patterns
 from interp.edits import Edit, Plan
 from interp.heads import scores
+from interp.run import trace
 
 PROMPT = "When the old clock struck twelve, the old man opened the door"
 LONG = " ".join([PROMPT] * 5)
@@ -116,6 +117,36 @@ def test_a_head_is_turned_off_and_on(store):
     assert service.factor_in_force(plan, 2, 1) is None
     part = Plan((Edit.zero("z", 2, 1, positions=(3,)),))
     assert service.factor_in_force(part, 2, 1) is None and service.with_factor(part, 2, 1, 0.0).edits[0] == part.edits[0]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        (Edit.scale("z", 2, 1, value=0.5), Edit.scale("z", 2, 1, value=0.25)),
+        (Edit.scale("z", 2, value=3.0), Edit.scale("z", 2, 1, value=0.5)),
+        (Edit.zero("z", 2),),
+        (Edit.scale("z", 2, 1, value=2.0), Edit.zero("z", 2, 0), Edit.scale("z", 1, 1, value=7.0)),
+    ],
+)
+def test_the_factor_stated_is_the_one_the_model_sees(store, edits):
+    model, plan = store.model("glass-7m"), Plan(edits)
+    only_others = Plan(tuple(e for e in edits if e.layer != 2))
+    name = "blocks.2.attn.hook_z"
+    z, before = (trace(model, PROMPT, p, True, [name]).activations[name][:, 1] for p in (plan, only_others))
+    torch.testing.assert_close(z, service.factor_in_force(plan, 2, 1) * before)
+
+
+def test_turning_a_head_off_leaves_the_edits_of_all_heads():
+    layer = Edit.zero("z", 2)
+    plan = Plan((layer, Edit.scale("z", 2, 1, value=0.5), Edit.scale("z", 2, 1, value=0.5)))
+    assert service.own_factor(plan, 2, 1) == 0.25 and service.own_factor(plan, 2, 0) is None
+    assert service.with_factor(plan, 2, 1, 0.25).edits == (layer,)
+    assert service.with_factor(Plan((layer,)), 2, 1, 0.0).edits == (layer, Edit.zero("z", 2, 1))
+
+
+def test_rows_sum_to_1_in_half_precision_too():
+    found = service.pictures(view_of(ModelStore(Settings(device="cpu", dtype="bfloat16")))).check
+    assert 1e-4 < found.residual and found.holds
 
 
 def test_one_cell_is_set_once(store):

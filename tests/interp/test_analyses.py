@@ -35,6 +35,12 @@ def test_an_edited_cell_shows_in_the_check():
     assert kept.check.holds
 
 
+def test_rows_are_judged_by_the_precision_of_their_weights():
+    rounded = [attention.rows_check(5e-3, dtype).holds for dtype in (torch.float32, torch.bfloat16, torch.float16)]
+    assert rounded == [False, True, True]
+    assert attention.rows_check(9e-5, torch.float32).holds and not attention.rows_check(3e-2, torch.bfloat16).holds
+
+
 def test_next_tokens_by_hand():
     result = predictions.next_tokens(RUN, k=7)
     p = torch.tensor([math.exp(x) for x in RUN.logits[-1].double().tolist()], dtype=torch.float64)
