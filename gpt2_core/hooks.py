@@ -4,9 +4,10 @@ A hook is an argument, not a state: `model(tokens, hook=h)` calls `h(name, tenso
 data flows. Returning a tensor replaces the activation, returning None leaves it. Nothing is registered, so nothing has to be
 removed, and two threads may edit one model at the same time.
 
-A hook may carry two optional methods:
+A hook may carry optional methods:
 - `wants(name) -> bool`: it is then called only where it says so, and the rest of the model stays on its fast path. Points
   that cost memory (a residual stream per head) exist only for hooks that ask for them this way.
+- `settled(names, tensor)`: called after all wanted names of one site have had their turn, with what came of it.
 - `positioned(query_positions, key_positions) -> hook`: called once per forward pass with the positions of the tokens in this
   call, Int [batch|1, query], and of all keys, Int [batch|1, key] (padding is -1). What it returns is used as the hook. An edit
   "at position 5" thus stays at position 5 with a KV cache or a padded batch.
@@ -16,37 +17,30 @@ carry the same tensor share a *site*; the model mentions sites, hooks mention na
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from torch import Tensor
 
 HookFunction = Callable[[str, Tensor], Tensor | None]
 
 
-class Hook(Protocol):
-    """What `model(tokens, hook=...)` accepts: any function of (name, tensor) -> tensor or None."""
-
-    def __call__(self, name: str, tensor: Tensor, /) -> Tensor | None: ...
-
-
 # site -> the names that fire there; a block's names are relative to `blocks.{layer}.`
 BLOCK_SITES: dict[str, tuple[str, ...]] = {
     "resid_pre": ("hook_in", "hook_resid_pre"),
-    "attn_in": ("hook_attn_in", "attn.hook_attn_in"),
     "ln1.in": ("ln1.hook_in",),
     "ln1.scale": ("ln1.hook_scale",),
     "ln1.normalized": ("ln1.hook_normalized",),
     "ln1.out": ("ln1.hook_out", "attn.hook_in"),
     "qkv.in": ("attn.qkv.hook_in",),
-    "qkv.out": ("attn.qkv.hook_out",),
-    "q_input": ("hook_q_input", "attn.hook_q_input"),
     "q.in": ("attn.q.hook_in",),
+    "k.in": ("attn.k.hook_in",),
+    "v.in": ("attn.v.hook_in",),
+    "qkv.out": ("attn.qkv.hook_out",),
+    "attn_in": ("hook_attn_in", "attn.hook_attn_in"),
+    "q_input": ("hook_q_input", "attn.hook_q_input"),
     "q": ("attn.q.hook_out", "attn.hook_q"),
     "k_input": ("hook_k_input", "attn.hook_k_input"),
-    "k.in": ("attn.k.hook_in",),
     "k": ("attn.k.hook_out", "attn.hook_k"),
     "v_input": ("hook_v_input", "attn.hook_v_input"),
-    "v.in": ("attn.v.hook_in",),
     "v": ("attn.v.hook_out", "attn.hook_v"),
     "attn_scores": ("attn.hook_attn_scores",),
     "pattern": ("attn.hook_pattern",),
@@ -125,16 +119,18 @@ class Tap:
     def __call__(self, site: str, x: Tensor) -> Tensor:
         if self._hook is None:
             return x
-        for name in SITES[site]:
-            if self._wants(self._prefix + name):
-                replacement = self._hook(self._prefix + name, x)
-                if replacement is not None:
-                    x = _checked(self._prefix + name, x, replacement)
+        wanted = [self._prefix + name for name in SITES[site] if self._wants(self._prefix + name)]
+        for name in wanted:
+            replacement = self._hook(name, x)
+            if replacement is not None:
+                x = _checked(name, x, replacement)
+        if wanted and hasattr(self._hook, "settled"):
+            self._hook.settled(wanted, x)
         return x
 
 
 class Watch:
-    """A hook that shows activations to `see(name, tensor)` where `wants` says so, after another hook has had its turn."""
+    """A hook that shows activations to `see(name, tensor)` where `wants` says so, after all edits of another hook at that site."""
 
     def __init__(self, wants: Callable[[str], bool], see: Callable[[str, Tensor], None], inner: HookFunction | None = None):
         self._sees, self._see, self._inner = wants, see, inner
@@ -149,10 +145,12 @@ class Watch:
         return Watch(self._sees, self._see, self._inner.positioned(queries, keys))
 
     def __call__(self, name: str, x: Tensor) -> Tensor | None:
-        edited = self._inner(name, x) if self._edits(name) else None
-        if self._sees(name):
-            self._see(name, x if edited is None else edited)
-        return edited
+        return self._inner(name, x) if self._edits(name) else None
+
+    def settled(self, names: list[str], x: Tensor) -> None:
+        """Called by the model once every name of a site has had its turn: names that share a site show the same tensor."""
+        for name in filter(self._sees, names):
+            self._see(name, x)
 
 
 def _checked(name: str, x: Tensor, replacement: Tensor) -> Tensor:

@@ -78,32 +78,32 @@ class Attention(nn.Module):
 
     def qkv(self, x: Tensor, ln: LayerNorm, tap: Tap) -> list[Float[Tensor, "batch pos head d_head"]]:
         """Queries, keys and values of the residual stream x [batch pos d_model]."""
-        y = ln(x, tap, "ln1")
-        if tap.wants("qkv.in", "qkv.out"):
-            y = tap("qkv.in", y)
-        fused = not tap.wants("q.in", "k.in", "v.in")
-        parts = tap("qkv.out", self.c_attn(y)).chunk(3, -1) if fused else [None] * 3
-        forked = tap("attn_in", self._fork(x)) if tap.wants("attn_in") else x
+        parts = tap("qkv.out", self._project(tap("qkv.in", ln(x, tap, "ln1")), tap)).chunk(3, -1)
+        forked = tap("attn_in", self._fork(x)) if tap.wants("attn_in") else None
         out = []
         for index, (name, part) in enumerate(zip("qkv", parts)):
-            if tap.wants("attn_in", f"{name}_input"):
-                part = self._from_fork(index, tap(f"{name}_input", self._fork(forked)), ln)
-            else:
-                if part is None:
-                    weight, bias = self.c_attn.weight.chunk(3, -1)[index], self.c_attn.bias.chunk(3, -1)[index]
-                    part = tap(f"{name}.in", y) @ weight + bias
-                part = rearrange(part, "b t (h e) -> b t h e", h=self.cfg.n_heads)
+            part = rearrange(part, "b t (h e) -> b t h e", h=self.cfg.n_heads)
+            if forked is not None or tap.wants(f"{name}_input"):
+                own = tap(f"{name}_input", self._fork(x) if forked is None else forked.clone())
+                part = part + self._change(index, x, own, ln)
             out.append(tap(name, part))
         return out
 
+    def _project(self, y: Tensor, tap: Tap) -> Float[Tensor, "batch pos qkv"]:
+        """Queries, keys and values in one product, unless a hook tells their inputs apart."""
+        if not tap.wants("q.in", "k.in", "v.in"):
+            return self.c_attn(y)
+        weights = zip("qkv", self.c_attn.weight.chunk(3, -1), self.c_attn.bias.chunk(3, -1))
+        return torch.cat([tap(f"{name}.in", y) @ weight + bias for name, weight, bias in weights], -1)
+
     def _fork(self, x: Tensor) -> Float[Tensor, "batch pos head d_model"]:
         """A copy of the residual stream for each head, so that one head's input can be edited alone."""
-        return x.clone() if x.ndim == 4 else repeat(x, "b t d -> b t h d", h=self.cfg.n_heads).clone()
+        return repeat(x, "b t d -> b t h d", h=self.cfg.n_heads).clone()
 
-    def _from_fork(self, index: int, forked: Tensor, ln: LayerNorm) -> Float[Tensor, "batch pos head d_head"]:
-        weight, bias = self._per_head(index)
-        normalised = F.layer_norm(forked, ln.normalized_shape, ln.weight, ln.bias, ln.eps)
-        return einsum(normalised, weight, "b t h d, h d e -> b t h e") + bias
+    def _change(self, index: int, x: Tensor, own: Tensor, ln: LayerNorm) -> Float[Tensor, "batch pos head d_head"]:
+        """What q, k or v gain when each head reads its own residual stream [b t h d] in place of x [b t d]."""
+        normalised = partial(F.layer_norm, normalized_shape=ln.normalized_shape, weight=ln.weight, bias=ln.bias, eps=ln.eps)
+        return einsum(normalised(own) - normalised(x)[:, :, None], self._per_head(index)[0], "b t h d, h d e -> b t h e")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, tap: Tap) -> Float[Tensor, "b t h e"]:
         """softmax(q k / sqrt(E)) v; explicit where the scores or the pattern are looked at, fused otherwise.
@@ -266,7 +266,10 @@ class GPT2(LensSurface, nn.Module):
         # Reading ids on a GPU would wait for it; ids made there come from the model itself.
         if width == 2 and tokens.device.type == "cpu" and (tokens.min() < 0 or tokens.max() >= cfg.d_vocab):
             low, high = int(tokens.min()), int(tokens.max())
-            raise ValueError(f"Token ids {low}..{high} do not fit the vocabulary of {cfg.d_vocab} (0..{cfg.d_vocab - 1}).")
+            raise ValueError(
+                f"Token ids {low}..{high} do not fit the vocabulary of {cfg.d_vocab} "
+                f"(0..{cfg.d_vocab - 1}); a checkpoint with its own vocabulary needs its vocab.json and merges.txt beside it."
+            )
         if cache is not None and torch.is_grad_enabled():
             raise ValueError("A KV cache is for inference: wrap the call in torch.no_grad(), or leave the cache out.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from gpt2_core.activations import ActivationCache
@@ -67,7 +67,7 @@ class LensSurface:
 
     def run_with_cache(
         self,
-        tokens: Int[Tensor, "batch pos"] | str,
+        tokens: Int[Tensor, "batch pos"] | Int[Tensor, " pos"] | list[int] | list[str] | str,
         names_filter: NamesFilter = None,
         remove_batch_dim: bool = False,
         return_type: str | None = "logits",
@@ -87,7 +87,7 @@ class LensSurface:
 
     def run_with_hooks(
         self,
-        tokens: Int[Tensor, "batch pos"] | str,
+        tokens: Int[Tensor, "batch pos"] | Int[Tensor, " pos"] | list[int] | list[str] | str,
         fwd_hooks: Sequence[FwdHook] = (),
         return_type: str | None = "logits",
         **forward: Any,
@@ -98,7 +98,9 @@ class LensSurface:
         return self._run(tokens, _Functions(fwd_hooks), return_type, forward)
 
     def _run(self, tokens: Any, hook: Any, return_type: str | None, forward: dict[str, Any]) -> Any:
-        tokens = self.to_tokens(tokens) if isinstance(tokens, (str, list)) else tokens
+        if isinstance(tokens, list) and tokens and isinstance(tokens[0], int):
+            tokens = torch.tensor(tokens)
+        tokens = self.to_tokens(tokens) if isinstance(tokens, str | list) else tokens
         tokens = tokens[None] if tokens.ndim == 1 else tokens
         logits = self(tokens, hook=hook, **forward)
         if return_type is None:
@@ -177,10 +179,6 @@ class LensSurface:
     W_out = property(lambda self: torch.stack([block.mlp.c_proj.weight for block in self.h]))
     b_in = property(lambda self: torch.stack([block.mlp.c_fc.bias for block in self.h]))
     b_out = property(lambda self: torch.stack([block.mlp.c_proj.bias for block in self.h]))
-
-    def tokens_to_residual_directions(self, ids: Int[Tensor, "..."]) -> Float[Tensor, "... d_model"]:
-        """The output direction of each token: columns of W_U."""
-        return self.W_U.T[torch.as_tensor(ids, device=self.wte.weight.device)]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the model in the Hugging Face layout, which `transformers` and `gpt2_core.load` read."""

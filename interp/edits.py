@@ -17,7 +17,7 @@ Sources: McGrath et al. 2023, 2307.15771 (self-repair); Turner et al. 2023, 2308
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from gpt2_core.config import GPT2Config
@@ -39,7 +39,22 @@ EDITABLE: dict[str, tuple[str, int | None]] = {
     "z": ("attn.hook_z", 2),
     "pattern": ("attn.hook_pattern", 1),
 }
-OPERATIONS = ("zero", "mean", "scale", "patch", "add", "set")
+# What each operation reads, besides component, layer, head and positions.
+READS: dict[str, tuple[str, ...]] = {
+    "zero": (),
+    "mean": ("text",),
+    "scale": ("value",),
+    "patch": ("text",),
+    "add": ("value", "text", "minus"),
+    "set": ("value", "key", "renormalise"),
+}
+OPERATIONS = tuple(READS)
+LARGEST = 1_000_000  # no layer, head or position is counted beyond
+
+
+def plain_text(text: str) -> str:
+    """The text with pairs of surrogates joined and halves of pairs replaced: what can be written as UTF-8."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @dataclass(frozen=True)
@@ -68,25 +83,48 @@ class Edit:
             raise ValueError(f"No edit is called {self.op!r}; expected one of {', '.join(OPERATIONS)}.")
         if self.component not in EDITABLE:
             raise ValueError(f"{self.component!r} cannot be edited; expected one of {', '.join(EDITABLE)}.")
+        for name in ("text", "minus"):
+            self._set(name, None if getattr(self, name) is None else plain_text(getattr(self, name)))
+        if self.positions is not None:
+            self._set("positions", tuple(self.positions))
+        self._check_numbers()
         if self.head is not None and self.head_axis is None:
             raise ValueError(f"{self.component} has no heads; leave the head out, or edit z.")
-        if self.positions is not None:
-            object.__setattr__(self, "positions", tuple(self.positions))
-            if not self.positions or any(not isinstance(p, int) or p < 0 for p in self.positions):
-                raise ValueError(f"positions must be whole numbers from 0, got {list(self.positions)}.")
+        self._check_operation()
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_numbers(self) -> None:
+        if self.layer is None:
+            raise ValueError("An edit needs a layer, a whole number from 0.")
+        for name in ("layer", "head", "key"):
+            if not _index_or_none(getattr(self, name)):
+                raise ValueError(f"An edit's {name} is a whole number from 0, got {getattr(self, name)!r}.")
+        if self.positions is not None and (not self.positions or not all(map(_index, self.positions))):
+            raise ValueError(f"positions must be whole numbers from 0, got {list(self.positions)}.")
+        if not isinstance(self.renormalise, bool):
+            raise ValueError(f"An edit's renormalise is true or false, got {self.renormalise!r}.")
+
+    def _check_operation(self) -> None:
+        reads = READS[self.op]
+        for f in fields(self)[5:]:
+            if f.name not in reads and getattr(self, f.name) != f.default:
+                raise ValueError(f"{self.op} has no use for {f.name}; it reads {', '.join(reads) or 'nothing more'}.")
+        if "value" in reads and not _finite(self.value):
+            raise ValueError(f"{self.op} needs a finite number as its value, got {self.value!r}.")
+        if "text" in reads and not self.text:
+            raise ValueError(f"{self.op} needs a text to take the activation from; give one.")
         for name in ("text", "minus"):
             if len(getattr(self, name) or "") > MAX_TEXT:
                 raise ValueError(f"An edit's {name} may have {MAX_TEXT} characters, got {len(getattr(self, name))}.")
-        if self.op in ("scale", "add", "set") and not _finite(self.value):
-            raise ValueError(f"{self.op} needs a finite number as its value, got {self.value!r}.")
-        if self.op in ("mean", "patch", "add") and not self.text:
-            raise ValueError(f"{self.op} needs a text to take the activation from; give one.")
-        if self.op in ("mean", "patch", "add") and self.component == "pattern":
+        if "text" in reads and self.component == "pattern":
             raise ValueError(f"{self.op} is not defined for attention patterns, whose size is the prompt's; use set or zero.")
-        if self.op == "set" and (self.component != "pattern" or None in (self.head, self.key, self.positions)):
-            raise ValueError("set changes one attention cell: it needs component 'pattern', a head, a position and a key.")
-        if self.op == "set" and (self.value < 0 or self.value > 1 or any(self.key > p for p in self.positions)):
-            raise ValueError(f"An attention weight lies in 0..1 and its key not after its query; got {self}.")
+        if self.op == "set":
+            if self.component != "pattern" or None in (self.head, self.key, self.positions):
+                raise ValueError("set changes one attention cell: it needs component 'pattern', a head, a position and a key.")
+            if not 0 <= self.value <= 1 or any(self.key > p for p in self.positions):
+                raise ValueError(f"An attention weight lies in 0..1 and its key not after its query; got {self.describe()}.")
 
     @classmethod
     def zero(cls, component: str, layer: int, head: int | None = None, positions: tuple[int, ...] | None = None) -> "Edit":
@@ -203,6 +241,14 @@ class Plan:
             raise ValueError(f"There is no edit {index}; the plan has {len(self.edits)}.")
         return Plan(self.edits[:index] + self.edits[index + 1 :])
 
+    def fitting(self, config: GPT2Config) -> "Plan":
+        """The edits that a model of this shape has a place for."""
+        return Plan(tuple(e for e in self.edits if e.layer < config.n_layers and (e.head or 0) < config.n_heads))
+
+    def shifted(self, by: int) -> "Plan":
+        """Every position and key moved by `by`; what falls before the first token is dropped, with its edit if nothing is left."""
+        return Plan(tuple(moved for edit in self.edits if (moved := _shifted(edit, by)) is not None))
+
     def check(self, config: GPT2Config) -> "Plan":
         """This plan; raises ValueError if an edit does not fit a model of this shape."""
         for edit in self.edits:
@@ -243,11 +289,28 @@ def _edit_from(item: dict[str, Any]) -> Edit:
         raise ValueError(f"An edit lacks {sorted(missing)[0]!r}: {json.dumps(item)[:80]}")
     for name, value in item.items():
         wrong = not isinstance(value, kinds.get(name, list if name == "positions" else int))
-        if value is not None and (wrong or (isinstance(value, bool) and name != "renormalise")):
+        may_be_null = name not in ("op", "component", "layer", "renormalise")
+        if not (value is None and may_be_null) and (wrong or (isinstance(value, bool) and name != "renormalise")):
             raise ValueError(f"An edit's {name} cannot be {value!r}.")
     positions = item.get("positions")
     return Edit(**{**item, "positions": None if positions is None else tuple(positions)})
 
 
+def _shifted(edit: Edit, by: int) -> Edit | None:
+    if edit.positions is None:
+        return edit
+    positions = tuple(p + by for p in edit.positions if p + by >= 0)
+    key = None if edit.key is None else edit.key + by
+    return None if not positions or (key or 0) < 0 else replace(edit, positions=positions, key=key)
+
+
 def _finite(value: int | float | None) -> bool:
-    return value is not None and abs(value) < 1e6
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def _index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _index_or_none(value: Any) -> bool:
+    return value is None or _index(value)

@@ -6,8 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core.activations import ActivationCache
 from gpt2_core.model import GPT2
 from interp.edits import Edit, Plan
+
+MAX_TEXT_TOKENS = 8192  # of all texts of a plan together
 
 Apply = Callable[[Tensor, Tensor, Tensor], Tensor]  # (activation, query positions, key positions) -> activation
 
@@ -38,16 +41,34 @@ def compile_plan(model: GPT2, plan: Plan, bos: bool = True) -> PlanHook | None:
     Raises ValueError if an edit does not fit the model or its text does not fit the context.
     """
     plan.check(model.config)
+    sources = _run_texts(model, plan, bos)
     applications: dict[str, list[Apply]] = {}
     for edit in plan:
-        applications.setdefault(edit.hook_name, []).append(_application(model, edit, bos))
+        applications.setdefault(edit.hook_name, []).append(_application(edit, _source(edit, sources)))
     return PlanHook(applications) if applications else None
 
 
-def _application(model: GPT2, edit: Edit, bos: bool) -> Apply:
+def _run_texts(model: GPT2, plan: Plan, bos: bool) -> dict[str, ActivationCache]:
+    """Each text that edits read from, run once: text -> the activations that are wanted of it, without a batch axis."""
+    wanted: dict[str, list[Edit]] = {}
+    for edit in plan:
+        for text in filter(None, (edit.text, edit.minus)):
+            wanted.setdefault(text, []).append(edit)
+    tokens = {text: model.to_tokens(text, prepend_bos=bos) for text in wanted}
+    total = sum(ids.shape[1] for ids in tokens.values())
+    if total > MAX_TEXT_TOKENS:
+        raise ValueError(f"The texts of the edits have {total} tokens together; {MAX_TEXT_TOKENS} is the most. Shorten them.")
+    caches = {}
+    for text, edits in wanted.items():
+        names, stop = sorted({e.hook_name for e in edits}), 1 + max(e.layer for e in edits)
+        _, cache = model.run_with_cache(tokens[text], names, return_type=None, stop_at_layer=stop)
+        caches[text] = cache.remove_batch_dim()
+    return caches
+
+
+def _application(edit: Edit, source: Tensor | None) -> Apply:
     if edit.op == "set":
         return lambda x, queries, keys: _set_cell(edit, x, queries, keys)
-    source = _source(model, edit, bos)
 
     def apply(x: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
         where = _selection(edit, x, queries)
@@ -90,23 +111,16 @@ def _at_positions(source: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     return source[queries.clamp(0, source.shape[0] - 1)], known
 
 
-def _source(model: GPT2, edit: Edit, bos: bool) -> Float[Tensor, "..."] | None:
+def _source(edit: Edit, caches: dict[str, ActivationCache]) -> Float[Tensor, "..."] | None:
     """What an edit needs from its texts: [pos ...] for patch, [...] for mean and add."""
     if edit.text is None:
         return None
-    activation = _activation(model, edit, edit.text, bos)
+    activation = caches[edit.text][edit.hook_name]
     if edit.op == "patch":
         return activation
     if edit.op == "mean":
         return activation.mean(0)
-    return activation[-1] - (_activation(model, edit, edit.minus, bos)[-1] if edit.minus else 0.0)
-
-
-def _activation(model: GPT2, edit: Edit, text: str, bos: bool) -> Float[Tensor, "pos ..."]:
-    _, cache = model.run_with_cache(
-        model.to_tokens(text, prepend_bos=bos), edit.hook_name, return_type=None, stop_at_layer=edit.layer + 1
-    )
-    return cache[edit.hook_name][0]
+    return activation[-1] - (caches[edit.minus][edit.hook_name][-1] if edit.minus else 0.0)
 
 
 def _set_cell(edit: Edit, x: Tensor, queries: Tensor, keys: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gpt2_core import __version__
 from gpt2_core.activations import ActivationCache
 from gpt2_core.model import GPT2
+from gpt2_core.streaming import end_id, whole_text, words_of
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
 
@@ -85,7 +86,7 @@ def provenance(model: GPT2, plan: Plan, bos: bool) -> Provenance:
 def prompt_ids(model: GPT2, prompt: str | Sequence[int], bos: bool) -> list[int]:
     """Token ids of a prompt, `<|endoftext|>` in front where asked. Raises ValueError if nothing is left, or too much is."""
     ids = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-    ids = [model.tokenizer.bos_id] * bos + ids
+    ids = [end_id(model)] * bos + ids
     if not ids:
         raise ValueError("The prompt is empty; type some text, or put <|endoftext|> in front.")
     if len(ids) > model.config.n_ctx:
@@ -111,9 +112,9 @@ def trace(
     hook = compile_plan(model, plan, bos)
     logits, cache = model.run_with_cache(torch.tensor([ids]), names_filter, hook=hook)
     return Run(
-        text=prompt if isinstance(prompt, str) else model.tokenizer.decode(ids[bos:]),
+        text=prompt if isinstance(prompt, str) else whole_text(words_of(model), ids[bos:]),
         tokens=tuple(ids),
-        strings=tuple(model.tokenizer.strings(ids)),
+        strings=tuple(words_of(model).strings(ids)),
         logits=logits[0],
         activations=cache.remove_batch_dim(),
         plan=plan,

@@ -8,7 +8,7 @@ from helpers import bridge, hf_model, max_difference, random_model, some_tokens,
 
 from gpt2_core.cache import KVCache
 from gpt2_core.config import RELEASED, SIZES
-from gpt2_core.hooks import BLOCK_SITES, Tap, hook_names
+from gpt2_core.hooks import BLOCK_SITES, EMBED_SITES, FINAL_SITES, Tap, hook_names
 from gpt2_core.model import GPT2
 
 TINY = tiny_config()
@@ -254,3 +254,42 @@ def test_residual_adds_up():
         assert torch.equal(cache["resid_pre", layer] + cache["attn_out", layer], cache["resid_mid", layer])
         assert torch.equal(cache["resid_mid", layer] + cache["mlp_out", layer], cache["resid_post", layer])
     assert max_difference(MODEL.unembed(cache["resid_post", -1], Tap(None)), logits) <= 1e-5
+
+
+def halve(x, hook):
+    return x if x.dtype == torch.long else x * torch.linspace(0.5, 1.0, x.shape[-1])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("edited", [n for n in hook_names(1, optional=True) if "tokens" not in n])
+def test_watching_never_changes_what_an_edit_does(edited):
+    """The same edit alone, and with every other point of the block watched, fused paths and per-head copies included."""
+    model = random_model(tiny_config(n_layers=1))
+    alone = model.run_with_hooks(TOKENS, [(edited, halve)])
+    hooked = _Only(edited)
+    watched, cache = model.run_with_cache(TOKENS, lambda name: True, hook=hooked)
+    assert max_difference(alone, watched) <= 1e-4
+    assert set(cache) == set(model.hook_dict)
+    for names in (*EMBED_SITES.values(), *FINAL_SITES.values()):
+        assert all(torch.equal(cache[name], cache[names[0]]) for name in names)
+    for names in BLOCK_SITES.values():
+        assert all(torch.equal(cache[f"blocks.0.{name}"], cache[f"blocks.0.{names[0]}"]) for name in names)
+
+
+class _Only:
+    """A hook that edits one point."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def wants(self, name):
+        return name == self.name
+
+    def __call__(self, name, x):
+        return halve(x, None)
+
+
+@torch.no_grad()
+def test_ids_as_a_list_and_a_model_without_a_tokenizer():
+    ids = TOKENS[0].tolist()
+    assert torch.equal(MODEL.run_with_cache(ids)[0], MODEL.run_with_cache(TOKENS[:1])[0])

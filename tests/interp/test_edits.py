@@ -218,3 +218,57 @@ def test_trace_refuses_what_it_cannot_run():
         trace(MODEL, "", bos=False)
     with pytest.raises(ValueError, match="has 65 tokens, custom reads 64"):
         trace(MODEL, [5] * 64)
+
+
+def test_each_text_is_run_once_and_their_length_is_bounded(monkeypatch):
+    runs = []
+    real = MODEL.run_with_cache
+    monkeypatch.setattr(
+        type(MODEL), "run_with_cache", lambda self, tokens, *a, **k: (runs.append(tokens), real(tokens, *a, **k))[1]
+    )
+    plan = Plan(tuple(Edit.patch("resid_pre", layer, text=TEXT, positions=(p,)) for layer in (0, 1) for p in range(8)))
+    compile_plan(MODEL, plan)
+    assert len(runs) == 1
+    long = Plan(tuple(Edit.patch("z", 0, text="word " * 50 + str(n)) for n in range(64)))
+    monkeypatch.setattr("interp.intervene.MAX_TEXT_TOKENS", 1000)
+    with pytest.raises(ValueError, match="1000 is the most"):
+        compile_plan(MODEL, long)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"op":"zero","component":"z","layer":null}]', "layer cannot be None"),
+        ('[{"op":"zero","component":"z","layer":0,"renormalise":null}]', "renormalise cannot be None"),
+        ('[{"op":"zero","component":"z","layer":-1}]', "layer is a whole number from 0"),
+        ('[{"op":"zero","component":"z","layer":0,"head":-1}]', "head is a whole number from 0"),
+        ('[{"op":"zero","component":"z","layer":0,"positions":[100000000000000000000]}]', "whole numbers from 0"),
+        ('[{"op":"zero","component":"z","layer":0,"positions":[true]}]', "whole numbers from 0"),
+        ('[{"op":"zero","component":"z","layer":0,"text":"unused"}]', "zero has no use for text"),
+        ('[{"op":"scale","component":"z","layer":0,"value":2,"key":1}]', "scale has no use for key"),
+    ],
+)
+def test_more_bad_plans(text, message):
+    with pytest.raises(ValueError, match=message):
+        Plan.from_json(text)
+
+
+def test_half_surrogates_in_texts_can_be_written():
+    plan = Plan((Edit.patch("z", 0, text="a\ud83d"),))
+    assert plan.edits[0].text == "a\ufffd"
+    plan.to_json().encode()
+
+
+def test_shifting_and_fitting():
+    cell, everywhere = Edit.set_cell(0, 1, 5, 2, 0.5), Edit.zero("z", 1)
+    plan = Plan((cell, everywhere, Edit.zero("z", 0, positions=(0, 3))))
+    assert plan.shifted(1).shifted(-1) == plan
+    back = plan.shifted(-1)
+    assert [e.positions for e in back] == [(4,), None, (2,)] and back.edits[0].key == 1
+    assert plan.shifted(-3) == Plan((everywhere, Edit.zero("z", 0, positions=(0,))))
+    assert plan.fitting(tiny_config(n_layers=1)) == Plan((cell, plan.edits[2]))
+
+
+def test_trace_of_a_model_without_a_tokenizer():
+    run = trace(random_model(CONFIG), [1, 2], bos=False)
+    assert run.tokens == (1, 2) and len(run.strings) == 2
