@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from app.service.memory import enough_memory
 from app.service.view import View
 from app.service.zero_shot import fitting
 from gpt2_core.accounting import forward_flops_per_token, kv_cache_bytes_per_token, weight_bytes
@@ -81,14 +82,7 @@ def read(view: View, name: str) -> Reading:
 
 def known(view: View, name: str) -> Reading | None:
     """The reading, if it was made before."""
-
-    def nothing():
-        raise LookupError
-
-    try:
-        return view.store.result(_key(view, name), nothing)
-    except LookupError:
-        return None
+    return view.store.peek(_key(view, name))
 
 
 def _key(view: View, name: str) -> tuple:
@@ -99,7 +93,7 @@ def _key(view: View, name: str) -> tuple:
 
 def _read(view: View, name: str) -> Reading:
     state = view.state
-    try:
+    with enough_memory(name):
         model = view.store.model(name)
         plan, left_out = fitting(state.plan, model.config)
         run = view.run if name == state.model else trace(model, state.prompt, plan, state.bos, [])
@@ -110,8 +104,6 @@ def _read(view: View, name: str) -> Reading:
             unedited = view.before if name == state.model else trace(model, state.prompt, Plan(), state.bos, [])
             before = tuple(probability_of(unedited, ids).tolist())
         seconds, n_timed = forward_seconds(model, run.tokens)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ValueError(f"There is not enough memory for {name} here; choose a smaller model or a shorter prompt.") from error
     return Reading(
         name,
         tuple(model.tokenizer.shown(ids)),

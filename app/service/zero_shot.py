@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
+from app.service.memory import enough_memory
 from app.service.view import View
 from gpt2_core.config import GPT2Config
 from gpt2_core.generate import stream
@@ -157,14 +156,7 @@ def task_runs(view: View, names: Sequence[str]) -> list[TaskRun]:
 
 def kept(view: View, run: TaskRun, task: Task, values: Mapping[str, str]) -> Answer | Comparison | None:
     """The outcome that was computed before, if it is still there."""
-
-    def nothing():
-        raise LookupError
-
-    try:
-        return view.store.result(_key(view, run, task, values), nothing)
-    except LookupError:
-        return None
+    return view.store.peek(_key(view, run, task, values))
 
 
 def outcomes(view: View, run: TaskRun, task: Task, values: Mapping[str, str]) -> Iterator[Answer | Comparison]:
@@ -172,16 +164,12 @@ def outcomes(view: View, run: TaskRun, task: Task, values: Mapping[str, str]) ->
 
     Raises ValueError, in a sentence, for bad values and for a model that cannot be loaded.
     """
-    try:
+    with enough_memory(run.model):
         model = view.store.model(run.model)
         steps = _answer if task.decoding is not None else _compare
         last = None
         for last in steps(model, run, task, values, view.state.bos):
             yield last
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ValueError(
-            f"There is not enough memory for {run.model} here; choose a smaller model or a shorter text."
-        ) from error
     view.store.result(_key(view, run, task, values), lambda: last)
 
 

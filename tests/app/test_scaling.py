@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from app.service import scaling as service
+from app.service.memory import enough_memory
 from app.service.view import View
 from app.settings import Settings
 from app.state import PageState
@@ -53,6 +54,35 @@ def test_edits_act_and_the_unedited_probabilities_stand_beside(store):
     before = dict(zip(edited.ids, edited.before))
     shared = [id for id in plain.ids if id in before]
     assert all(before[id] == pytest.approx(p, abs=1e-6) for id, p in zip(plain.ids, plain.p) if id in shared)
+
+
+CPU_MEMORY = (
+    "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+)
+
+
+@pytest.mark.parametrize("error", [RuntimeError(CPU_MEMORY), torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_too_little_memory_is_one_sentence(store, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(service, "forward_seconds", fail)
+    view = view_of(store, prompt="A text that was not read before")
+    with pytest.raises(ValueError, match=f"not enough memory for {NAME} here; choose"):
+        service.read(view, NAME)
+    assert service.known(view, NAME) is None
+
+
+def test_torch_says_what_is_listened_for():
+    with pytest.raises(ValueError, match="not enough memory for it here"), enough_memory("it"):
+        torch.empty(2**58)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), KeyError("x")])
+def test_other_errors_are_not_called_a_lack_of_memory(error):
+    with pytest.raises(type(error)) as caught, enough_memory("it"):
+        raise error
+    assert caught.value is error
 
 
 def test_a_single_token_has_nothing_to_predict(store):

@@ -129,6 +129,20 @@ def test_nothing_is_kept_of_other_values_nor_of_an_interrupted_answer(store):
     assert service.kept(view, run, task, books(task)) is None
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), MemoryError()]
+)
+def test_too_little_memory_is_one_sentence(store, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(service, "stream", fail)
+    task, view = TASKS["read"], view_of(store, bos=False)
+    (run,) = service.task_runs(view, [NAME])
+    with pytest.raises(ValueError, match=f"not enough memory for {NAME} here; choose"):
+        last(view, run, task, books(task))
+
+
 def test_candidates_have_the_log_probability_of_their_tokens(store):
     task, view = TASKS["resolve"], view_of(store)
     (run,) = service.task_runs(view, [NAME])
