@@ -19,4 +19,7 @@ except ValueError as error:  # a sentence about a model, device or number format
     sys.exit(f"app.py: {error}")
 
 if __name__ == "__main__":
-    demo.launch(**launch_options(store))
+    try:
+        demo.launch(**launch_options(store))
+    except OSError as error:
+        sys.exit(f"app.py: cannot serve on {settings.host}:{settings.port} ({error}); choose another --port or --host.")

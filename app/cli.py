@@ -23,10 +23,10 @@ from typing import Any
 from tqdm import tqdm
 
 from app import terminal
-from app.flags import BAD_INPUT, PROGRAM, parser
+from app.flags import PROGRAM, parser
 from app.service import analyses
 from app.service.texts import MAX_SCORED
-from app.settings import Settings, read_settings
+from app.settings import BAD_INPUT, Settings, read_settings
 from app.state import MAX_PROMPT
 from app.store import ModelStore
 from gpt2_core.checkpoints import locate

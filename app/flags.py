@@ -2,14 +2,13 @@
 
 import argparse
 from collections.abc import Callable, Mapping
-from typing import NoReturn
 
 from app.service.analyses import MAX_K
 from app.service.texts import MAX_NEW_TOKENS, MAX_SAMPLES
+from app.settings import Parser
 from gpt2_core.config import DEFAULT_MODEL, RELEASED
 
 PROGRAM = "python -m app"
-BAD_INPUT = 2
 
 DESCRIPTION = """\
 GPT-2 Glassbox in a terminal: GPT-2 continues a text, says how probable a text is, and shows what happens inside.
@@ -26,13 +25,6 @@ examples:
 """
 
 Command = Callable[[argparse.Namespace], int]
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:

@@ -4,9 +4,18 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 from gpt2_core.config import DEFAULT_MODEL
+
+BAD_INPUT = 2  # the exit code
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ def variable(name: str) -> str:
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, prog: str = "app.py") -> Settings:
     """Settings from flags, else from the environment, else the defaults. Exits with a sentence on a value that cannot be."""
     defaults = {f.name: f.default for f in fields(Settings)}
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="GPT-2 Glassbox: type a prompt into GPT-2 and see, and change, everything that happens inside.",
         epilog="Each flag has an environment variable, GLASSBOX_HOST for --host and so on; a flag wins over its variable.",
@@ -53,12 +62,15 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     )
     for name, default in defaults.items():
         kind = _switch if isinstance(default, bool) else type(default)
-        default = environment.get(variable(name), default)
+        if variable(name) in environment:
+            default = _from_variable(parser, name, kind, environment[variable(name)])
         options: dict[str, Any] = (
             {"nargs": "?", "const": True, "metavar": "yes|no"} if kind is _switch else {"metavar": name.upper()}
         )
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=_HELP[name], **options)
     settings = Settings(**vars(parser.parse_args(arguments)))
+    if not settings.host:
+        parser.error("--host must not be empty; 127.0.0.1 is this machine, 0.0.0.0 lets others in")
     if not 0 <= settings.port <= 65535:
         parser.error(f"--port must lie in 0..65535, got {settings.port}")
     if not 0 < settings.memory_gb < 1e6:
@@ -66,6 +78,14 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
     if settings.threads < 0:
         parser.error(f"--threads must be 0 (choose) or more, got {settings.threads}")
     return settings
+
+
+def _from_variable(parser: Parser, name: str, kind: Any, text: str) -> Any:
+    try:
+        return kind(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        wanted = {int: "a whole number", float: "a number"}.get(kind, "yes or no")
+        parser.error(f"{variable(name)}={text!r}: expected {wanted}")
 
 
 def _switch(text: str) -> bool:

@@ -106,11 +106,14 @@ def trace(
 
     prompt: a text, or token ids (then `bos` adds one in front all the same). plan: edits in force. names_filter: which activations
     to keep, as for `run_with_cache`; None keeps all that cost nothing extra. Raises ValueError for a prompt that is empty or longer
-    than the context, and for a plan that does not fit the model.
+    than the context, for a plan that does not fit the model, and where the output is not finite.
     """
     ids = prompt_ids(model, prompt, bos)
     hook = compile_plan(model, plan, bos)
     logits, cache = model.run_with_cache(torch.tensor([ids]), names_filter, hook=hook)
+    if not logits.isfinite().all():
+        remedy = "make the edits smaller" if plan else "check the weights, or use float32"
+        raise ValueError(f"The model's output is not finite in {model.cfg.dtype}; {remedy}.")
     return Run(
         text=prompt if isinstance(prompt, str) else whole_text(words_of(model), ids[bos:]),
         tokens=tuple(ids),

@@ -62,8 +62,8 @@ def test_switches_take_words(word, on):
         (["--memory-gb", "nan"], {}, "--memory-gb must be more than 0"),
         (["--share", "maybe"], {}, "expected yes or no, got 'maybe'"),
         (["--colour", "red"], {}, "unrecognized arguments"),
-        ([], {"GLASSBOX_PORT": "many"}, "invalid int value: 'many'"),
-        ([], {"GLASSBOX_DOWNLOADS": "perhaps"}, "expected yes or no, got 'perhaps'"),
+        ([], {"GLASSBOX_PORT": "many"}, "GLASSBOX_PORT='many': expected a whole number"),
+        ([], {"GLASSBOX_DOWNLOADS": "perhaps"}, "GLASSBOX_DOWNLOADS='perhaps': expected yes or no"),
     ],
 )
 def test_a_value_that_cannot_be_ends_with_a_sentence(capsys, arguments, environment, sentence):

@@ -272,3 +272,9 @@ def test_shifting_and_fitting():
 def test_trace_of_a_model_without_a_tokenizer():
     run = trace(random_model(CONFIG), [1, 2], bos=False)
     assert run.tokens == (1, 2) and len(run.strings) == 2
+
+
+def test_edits_that_overflow_are_named():
+    plan = Plan(tuple(Edit.scale("resid_pre", 0, value=9e5 + n) for n in range(8)))
+    with pytest.raises(ValueError, match="not finite in torch.float32; make the edits smaller"):
+        trace(MODEL, TEXT, plan)
