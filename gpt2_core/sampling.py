@@ -35,16 +35,16 @@ class Sampling:
     repetition_penalty: float | int = 1.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.temperature) or not 0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature must be 0 (greedy) or a positive number, got {self.temperature!r}.")
+        if not _is_number(self.temperature) or not (self.temperature == 0 or 1e-3 <= self.temperature <= 1e3):
+            raise ValueError(f"temperature must be 0 (greedy) or between 0.001 and 1000, got {self.temperature!r}.")
         if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k is True or self.top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, or None for no limit, got {self.top_k!r}.")
         if self.top_p is not None and (not _is_number(self.top_p) or not 0 < self.top_p <= 1):
             raise ValueError(f"top_p must be above 0 and at most 1, or None for no limit, got {self.top_p!r}.")
         if self.min_p is not None and (not _is_number(self.min_p) or not 0 <= self.min_p <= 1):
             raise ValueError(f"min_p must be between 0 and 1, or None for no limit, got {self.min_p!r}.")
-        if not _is_number(self.repetition_penalty) or not 0 < self.repetition_penalty < math.inf:
-            raise ValueError(f"repetition_penalty must be a positive number (1 = none), got {self.repetition_penalty!r}.")
+        if not _is_number(self.repetition_penalty) or not 1e-2 <= self.repetition_penalty <= 1e2:
+            raise ValueError(f"repetition_penalty must be between 0.01 and 100 (1 is none), got {self.repetition_penalty!r}.")
 
     @property
     def greedy(self) -> bool:

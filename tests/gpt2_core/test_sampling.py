@@ -118,6 +118,8 @@ def test_zero_probability_is_never_drawn():
     "bad",
     [
         {"temperature": -0.1},
+        {"temperature": 1e-40},
+        {"repetition_penalty": 1e-9},
         {"temperature": math.nan},
         {"temperature": math.inf},
         {"top_k": 0},
