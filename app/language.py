@@ -4,14 +4,16 @@ answer has to stand in the document itself."""
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from app.state import LANGUAGES
+
 Message = MutableMapping[str, Any]
-SCRIPT = b"""<script>
+SCRIPT = """<script>
 (() => {
   const lang = new URLSearchParams(location.search).get('lang');
-  if (lang) for (const [name, value] of [['language', lang], ['languages', [lang]]])
+  if (LANGUAGES.includes(lang)) for (const [name, value] of [['language', lang], ['languages', [lang]]])
     Object.defineProperty(navigator, name, { get: () => value, configurable: true });
 })();
-</script>"""
+</script>""".replace("LANGUAGES", str(list(LANGUAGES))).encode()
 
 
 class LanguageFromAddress:

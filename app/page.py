@@ -8,7 +8,10 @@ is neither computed nor sent, so going back to a tab costs nothing.
 A ValueError is a sentence for the user: it is shown where the eye is, and everything else stays as it was.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import functools
+import inspect
+import secrets
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +72,7 @@ class Page:
         self._drawn = gr.State({})  # section number -> what it was drawn from
         self._sections: list[Section] = []
         self._changes: list[Change] = []
-        self.message = None
+        self.message = message("gb_message", render=False)  # shown where `add_message` is called
 
     def label(self, key: str) -> Any:
         """A static label, translated in the browser."""
@@ -77,7 +80,7 @@ class Page:
 
     def add_message(self) -> None:
         """The place for sentences: errors and notices."""
-        self.message = message("gb_message")
+        self.message.render()
 
     def shows(
         self, tab: str | None, outputs: Iterable[Any], render: Render, *, inputs: Iterable[Any] = (), **options: Any
@@ -104,6 +107,52 @@ class Page:
     def refreshes(self, listener: Callable[..., Any], **options: Any) -> None:
         """Declares an event that changes no state but an input of some section (a switch inside a tab)."""
         self.changes(listener, lambda state: state, **options)
+
+    def listen(
+        self,
+        listener: Callable[..., Any],
+        fn: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        **options: Any,
+    ) -> Any:
+        """Registers an event that changes no state: fn(state, *input values[, event]) -> the outputs, as Gradio takes them.
+
+        `self.state` is the first of the inputs; before the page has opened nothing is done. A ValueError is shown as the page's
+        message and leaves the outputs as they are. fn may be a generator. Other options go to Gradio's listener.
+        """
+        outputs = list(outputs)
+        shown = outputs if self.message in outputs else [*outputs, self.message]
+        options = {"show_progress": "hidden", "api_visibility": "private", **options}
+        return listener(on_gpu(self.guarded(fn, outputs)), list(inputs), shown, **options)
+
+    def guarded(self, fn: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
+        """fn as `listen` runs it: the values of outputs by component, or the message of a ValueError."""
+
+        def refused(state: PageState, error: ValueError) -> dict:
+            close = words(state.lang)("page.close")
+            return {self.message: message_value(str(error), close=close, serial=secrets.randbelow(2**31))}
+
+        @functools.wraps(fn)  # Gradio reads from the signature what to pass
+        def once(state: PageState | None, *values: Any) -> dict:
+            if state is None:
+                return {self.message: gr.skip()}
+            try:
+                return _by_component(fn(state, *values), outputs)
+            except ValueError as error:
+                return refused(state, error)
+
+        @functools.wraps(fn)
+        def several(state: PageState | None, *values: Any) -> Iterator[dict]:
+            if state is None:
+                return
+            try:
+                for result in fn(state, *values):
+                    yield _by_component(result, outputs)
+            except ValueError as error:
+                yield refused(state, error)
+
+        return several if inspect.isgeneratorfunction(fn) else once
 
     def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], tuple[PageState, str]]) -> None:
         """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it."""
@@ -179,3 +228,10 @@ class Page:
             except ValueError as failed:
                 error = error or str(failed)
         return out, now, error
+
+
+def _by_component(result: Any, outputs: list[Any]) -> dict:
+    """What a function returned, one value or one per output or already by component, by component."""
+    if isinstance(result, dict) and all(isinstance(key, gr.blocks.Block) for key in result):
+        return result
+    return dict(zip(outputs, [result] if len(outputs) == 1 else result, strict=True))

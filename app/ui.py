@@ -44,12 +44,14 @@ def build(store: ModelStore) -> gr.Blocks:
 def first_state(store: ModelStore, request: gr.Request) -> tuple[PageState, str]:
     """The state that an address asks for, and what was wrong with it.
 
-    An address that says nothing, or something that cannot be, opens on an example. The language is the browser's.
+    An address that says nothing, or something that cannot be, opens on an example. The language is the address's, or else the
+    browser's.
     """
     query = dict(request.query_params) if request else {}
     embedded = store.entry(store.settings.model).state == "embedded"
     first = examples_for(embedded)[0]
-    default = PageState(model=store.settings.model, prompt=first.prompt, lang=_language(request))
+    lang = query["lang"] if query.get("lang") in LANGUAGES else _language(request)
+    default = PageState(model=store.settings.model, prompt=first.prompt, lang=lang)
     try:
         state = PageState.from_query(query, default)
         state.plan.check(store.model(state.model).config)

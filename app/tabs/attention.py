@@ -15,7 +15,6 @@ from app.service.view import View, as_numpy
 from app.state import PageState
 from app.tabs import attention_head
 from app.text import Words, words
-from app.zero_gpu import on_gpu
 from interp.edits import NO_EDITS
 
 ORDERS = ("position", *service.MEASURES)
@@ -31,10 +30,10 @@ def build(page: Page) -> None:
     wanted, measured = gr.State(None), gr.State(())
     page.shows("attention", [wanted], lambda view: [service.score_key(view)], depends=lambda s: (s.model, s.plan))
 
-    def score(state: PageState | None, done: tuple[str, ...]) -> tuple[str, ...]:
-        return done if state is None else (*done, service.measure_scores(View(page.store, state)))[-16:]
+    def score(state: PageState, done: tuple[str, ...]) -> tuple[str, ...]:
+        return (*done, service.measure_scores(View(page.store, state)))[-16:]
 
-    wanted.change(on_gpu(score), [page.state, measured], measured, show_progress="hidden", api_visibility="private")
+    page.listen(wanted.change, score, [page.state, measured], [measured])
     page.refreshes(measured.change)
     head = panel("gb_attention_head")
     controls = _controls(page)

@@ -10,6 +10,8 @@ from app.state import PageState
 from app.text import Words, words
 from interp.edits import EDITABLE, OPERATIONS, Edit, Plan
 
+MAX_POSITIONS = 64  # of one edit
+
 # Which fields of the form each operation reads, besides layer, head and positions.
 FIELDS = {
     "zero": (),
@@ -95,6 +97,8 @@ def _labels(view: View) -> list:
 
 
 def _add(state: PageState, op, component, layer, head, positions, value, key, text, minus, renormalise) -> PageState:
+    if layer is None:
+        raise ValueError(words(state.lang)("edits.no_layer"))
     given = {"value": value, "key": key, "text": text, "minus": minus or None, "renormalise": renormalise}
     used = {name: given[name] for name in FIELDS[op]}
     if used.get("value") is not None:
@@ -104,7 +108,7 @@ def _add(state: PageState, op, component, layer, head, positions, value, key, te
     edit = Edit(
         op=op,
         component=component,
-        layer=int(layer or 0),
+        layer=int(layer),
         head=read_head(head, words(state.lang)),
         positions=read_positions(positions, words(state.lang)),
         **used,
@@ -125,4 +129,6 @@ def read_positions(text: str, t: Words) -> tuple[int, ...] | None:
     parts = [part.strip() for part in text.replace("，", ",").split(",") if part.strip()]
     if any(not part.isascii() or not part.isdigit() for part in parts):
         raise ValueError(t("edits.bad_positions", came=text[:40]))
-    return tuple(int(part) for part in parts[:64]) or None
+    if len(parts) > MAX_POSITIONS:
+        raise ValueError(t("edits.many_positions", came=len(parts), most=MAX_POSITIONS))
+    return tuple(map(int, parts)) or None

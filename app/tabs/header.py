@@ -43,10 +43,10 @@ def _tools(page: Page) -> None:
     tools = toolbar("gb_toolbar")
     page.shows(None, [tools], lambda view: [_tools_value(view)], depends=lambda state: state)
 
-    def save(state, event: gr.EventData):
+    def save(state: PageState, event: gr.EventData) -> dict:
         return _tools_value(View(page.store, state), event.kind)
 
-    tools.exportrequest(save, page.state, tools, show_progress="hidden", api_visibility="private")
+    page.listen(tools.exportrequest, save, [page.state], [tools])
 
 
 def _tools_value(view: View, kind: str | None = None) -> dict:
@@ -73,7 +73,19 @@ def _prompt(page: Page) -> None:
     # `change` and not `input`, which Gradio raises for keys that write only: a paste counts too.
     for listener in (prompt.change, prompt.submit, run.click):
         page.changes(listener, _typed, inputs=[prompt], own_control=True)
-    page.changes(bos.input, lambda s, on: s.but(bos=on, position=None), inputs=[bos], own_control=True)
+    page.changes(bos.input, switch_bos, inputs=[bos], own_control=True)
+
+
+def switch_bos(state: PageState, on: bool) -> PageState:
+    """The state with or without `<|endoftext|>` in front. Edits stay at their tokens; those of that token go with it."""
+    if on == state.bos:
+        return state
+    plan = state.plan.shifted(1 if on else -1)
+    new = state.but(bos=on, position=None, plan=plan)
+    gone = len(state.plan) - len(plan)
+    if gone:
+        raise Notice(new, words(state.lang)("page.edits_of_bos", count=gone))
+    return new
 
 
 def _typed(state: PageState, prompt: str) -> PageState:

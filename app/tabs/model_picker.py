@@ -63,7 +63,7 @@ def about_and_download(page: Page) -> None:
         sentence = t("page.download_title", repo=plan.repo, size=size_text(plan.bytes), licence=plan.licence)
         return [gr.update(visible=True), panel_value(sentence), name]
 
-    page.model.input(offer, [page.state, page.model], [box, what, wanted], **hidden)
+    page.listen(page.model.input, offer, [page.state, page.model], [box, what, wanted])
     page.changes(page.model.input, lambda s, name: choose_model(page, s, name), inputs=[page.model])
 
     def download(state: PageState, name: str, progress=gr.Progress()):  # noqa: B008 - Gradio's convention

@@ -22,6 +22,7 @@ from app.zero_gpu import on_gpu
 
 HIDDEN = {"show_progress": "hidden", "api_visibility": "private"}
 INTO_VIEW = "() => document.getElementById('gb_playground_alternatives')?.scrollIntoView({ block: 'nearest' })"
+MAX_STOPS = 16
 COLUMNS = (0, 1)  # with the edits, without them
 
 
@@ -106,17 +107,16 @@ class _Playground:
         )  # fmt: skip
         # Gradio sends an event's own function along with its cancelling; in a row, nothing late can overwrite the answer.
         cancel = {"cancels": [writing], "trigger_mode": "multiple", **HIDDEN}
-        started = {"outputs": [self.order, self.stop, page.message], "trigger_mode": "multiple", **HIDDEN}
-        self.go.click(None, **cancel).then(self._begin, [page.state, *self.knobs], **started)
+        started, multiple = [self.order, self.stop, page.message], {"trigger_mode": "multiple"}
+        page.listen(self.go.click(None, **cancel).then, self._begin, [page.state, *self.knobs], started, **multiple)
         taken = self.alternatives.continuefrom(self._take, None, self.wish, **cancel)
-        taken.then(self._resume, [self.wish, page.state, self.made, self.picked, *self.knobs], **started)
-        self.stop.click(None, **cancel).then(self._stopped, [page.state, self.made], outputs, **HIDDEN)
-        self.subject.change(None, **cancel).then(self._put_away, [page.state, self.made], outputs, **HIDDEN)
+        page.listen(taken.then, self._resume, [page.state, self.wish, self.made, self.picked, *self.knobs], started, **multiple)
+        page.listen(self.stop.click(None, **cancel).then, self._stopped, [page.state, self.made], outputs)
+        page.listen(self.subject.change(None, **cancel).then, self._put_away, [page.state, self.made], outputs)
         for (c, r), strip in self.strips.items():
-            strip.tokenselect(
-                self._pick(c, r), [page.state, self.made, self.picked], [self.alternatives, self.picked, *self.strips.values()],
-                trigger_mode="multiple", **HIDDEN,
-            ).then(None, js=INTO_VIEW)  # fmt: skip
+            shown = [self.alternatives, self.picked, *self.strips.values()]
+            chosen = page.listen(strip.tokenselect, self._pick(c, r), [page.state, self.made, self.picked], shown, **multiple)
+            chosen.then(None, js=INTO_VIEW)
             page.changes(strip.tokenselect, self._select, inputs=[self.made], event_data=True)
             page.changes(self.summaries[c, r].summaryaction, self._use(c, r), inputs=[self.made], event_data=True)
 
@@ -130,9 +130,9 @@ class _Playground:
         shown = self._paint(view, preview(view))
         return [*(shown.get(o, gr.skip()) for o in self._outputs()), head, repr(subject(view.state))]
 
-    def _put_away(self, state: PageState | None, made: Writing | None) -> dict:
+    def _put_away(self, state: PageState, made: Writing | None) -> dict:
         """A text that was being written for another prompt is replaced, even if its last piece came late."""
-        if state is None or made is None or subject(made.order.state) == subject(state):
+        if made is None or subject(made.order.state) == subject(state):
             return {self.stop: gr.skip()}
         view = View(self.page.store, state)
         return self._paint(view, preview(view))
@@ -166,13 +166,13 @@ class _Playground:
 
     # -- writing ----------------------------------------------------------------------------------------------------------------
 
-    def _begin(self, state: PageState | None, *values) -> dict:
+    def _begin(self, state: PageState, *values) -> dict:
         return self._ordered(state, lambda knobs, serial: Order(state, knobs, serial), values)
 
     def _take(self, event: gr.EventData) -> tuple[int, int]:
         return int(event.pos), int(event.id)
 
-    def _resume(self, wish: tuple[int, int], state: PageState, made: Writing | None, picked: Picked | None, *values) -> dict:
+    def _resume(self, state: PageState, wish: tuple[int, int], made: Writing | None, picked: Picked | None, *values) -> dict:
         def order(knobs: Knobs, serial: str) -> Order:
             if made is None or picked is None or picked.pos != wish[0]:
                 raise ValueError(words(state.lang)("playground.gone"))
@@ -180,14 +180,8 @@ class _Playground:
 
         return self._ordered(state, order, values)
 
-    def _ordered(self, state: PageState | None, order, values) -> dict:
-        if state is None:
-            return {self.order: gr.skip()}
-        serial = secrets.token_hex(4)
-        try:
-            new = order(read_knobs(words(state.lang), *values), serial)
-        except ValueError as error:
-            return {self.page.message: self._error(state, error)}
+    def _ordered(self, state: PageState, order, values) -> dict:
+        new = order(read_knobs(words(state.lang), *values), secrets.token_hex(4))
         quiet = message_value("", close=words(state.lang)("page.close"))
         return {self.order: new, self.stop: gr.update(interactive=True), self.page.message: quiet}
 
@@ -211,7 +205,7 @@ class _Playground:
     # -- looking ----------------------------------------------------------------------------------------------------------------
 
     def _pick(self, c: int, r: int):
-        def pick(event: gr.EventData, state: PageState, made: Writing | None, was: Picked | None) -> dict:
+        def pick(state: PageState, made: Writing | None, was: Picked | None, event: gr.EventData) -> dict:
             if made is None:
                 return {self.picked: gr.skip()}
             view, picked = View(self.page.store, made.order.state), Picked(c, r, int(event.pos))
@@ -247,6 +241,8 @@ def read_knobs(t: Words, tokens, temperature, top_k, top_p, n, seed, min_p, pena
     if seed and not (seed.isascii() and seed.isdigit() and len(seed) <= 18):
         raise ValueError(t("playground.bad_seed", came=seed[:20]))
     lines = tuple(dict.fromkeys(line.replace("\\n", "\n") for line in (stop or "").splitlines() if line))
+    if len(lines) > MAX_STOPS:
+        raise ValueError(t("playground.many_stops", came=len(lines), most=MAX_STOPS))
     return Knobs(
         max_new_tokens=int(tokens),
         temperature=float(temperature),
@@ -256,5 +252,5 @@ def read_knobs(t: Words, tokens, temperature, top_k, top_p, n, seed, min_p, pena
         repetition_penalty=float(penalty),
         seed=int(seed) if seed else secrets.randbelow(10**6),
         n=int(n),
-        stop=lines[:16],
+        stop=lines,
     )

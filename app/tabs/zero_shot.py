@@ -17,7 +17,6 @@ from app.tabs import zero_shot_form as forms
 from app.tabs.zero_shot_answers import about_value, columns_value, paper_value, parts_value, problem_value, stale_value
 from app.tabs.zero_shot_form import Filled, Form
 from app.text import words
-from app.zero_gpu import on_gpu
 
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
 FRAME = 0.06  # seconds between two pictures of an answer that is being written
@@ -76,13 +75,11 @@ def build(page: Page) -> None:
         page.refreshes(listener)
     page.changes(use.click, lambda s, *values: _open(page, s, *values), inputs=controls)
 
-    def answer(state: PageState | None, *values) -> Iterator[dict]:
-        if state is not None:
-            yield from _answer(View(page.store, state), *values)
+    def answer(state: PageState, *values) -> Iterator[dict]:
+        yield from _answer(View(page.store, state), *values)
 
-    writing = go.click(
-        on_gpu(answer), [page.state, *controls], answers, concurrency_id="zero_shot", concurrency_limit=2, **HIDDEN
-    )
+    asked = {"concurrency_id": "zero_shot", "concurrency_limit": 2}
+    writing = page.listen(go.click, answer, [page.state, *controls], [answers], **asked)
     stop.click(_stopped, [page.state, answers], answers, cancels=[writing], **HIDDEN)
     for listener in (task.input, example.input):  # what is being written answers another prompt
         listener(lambda: None, None, None, cancels=[writing], **HIDDEN)
