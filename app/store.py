@@ -12,7 +12,9 @@ import torch
 
 from app.settings import Settings
 from gpt2_core.accounting import weight_bytes
-from gpt2_core.checkpoints import ModelEntry, available, describe_download, fetch, load
+from gpt2_core.checkpoints import CheckpointError, available, describe_download, fetch, load, locate
+from gpt2_core.checkpoints.find import ModelEntry, absent
+from gpt2_core.checkpoints.read import read_config
 from gpt2_core.model import GPT2
 from gpt2_core.runtime import resolve_device, resolve_dtype
 
@@ -32,8 +34,9 @@ class ModelStore:
         self.dtype: torch.dtype = resolve_dtype(settings.dtype)
         self._models: OrderedDict[str, GPT2] = OrderedDict()
         self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with its bytes
-        # Reentrant: naming the models on offer may load the one that the program was started with.
-        self._loading, self._lock = threading.RLock(), threading.Lock()
+        self._loading, self._lock = threading.Lock(), threading.Lock()
+        self._downloads: dict[str, tuple[Hashable, threading.Event]] = {}  # who asked, and whether it was cancelled
+        self._folder = _folder_entry(settings.model)
 
     @property
     def budget(self) -> int:
@@ -42,12 +45,7 @@ class ModelStore:
 
     def entries(self) -> list[ModelEntry]:
         """Every model the page can offer: embedded, cached, downloadable; and the folder given at the start, if any."""
-        entries = available()
-        name = self.settings.model
-        if all(name != entry.name for entry in entries):
-            model = self.model(name)
-            entries.append(ModelEntry(name, Path(name).name, "cached", None, model.config))
-        return entries
+        return available() + ([self._folder] if self._folder else [])
 
     def entry(self, name: str) -> ModelEntry:
         """One entry. Raises ValueError for a name the page does not offer, so that no path comes in from the network."""
@@ -100,16 +98,39 @@ class ModelStore:
                 gone, _ = self._models.popitem(last=False)
                 self._results = OrderedDict((k, v) for k, v in self._results.items() if gone not in k)
 
-    def download(self, name: str, progress: Callable[[int, int], None]) -> None:
+    def download(self, name: str, progress: Callable[[int, int], None], owner: Hashable = None) -> None:
         """Fetches a released model's weights, which a person asked for. `progress(bytes done, bytes in all)`.
 
-        Raises ValueError where downloads are off or the name is not of the registry.
+        owner: who may cancel it. Raises ValueError where downloads are off, the name is not of the registry, the model is
+        already being downloaded, or the download was cancelled.
         """
         if not self.settings.downloads:
             raise ValueError("Downloads are switched off here; start with --downloads yes, or choose a model that is at hand.")
         if self.entry(name).state != "downloadable":
             raise ValueError(f"{name} is already on this machine.")
-        fetch(name, progress=progress)
+        cancelled = threading.Event()
+        with self._lock:
+            if name in self._downloads:
+                raise ValueError(f"{name} is already being downloaded; wait until it is here.")
+            self._downloads[name] = owner, cancelled
+
+        def report(done: int, total: int) -> None:
+            if cancelled.is_set():
+                raise ValueError(f"The download of {name} was cancelled; it continues where it stopped next time.")
+            progress(done, total)
+
+        try:
+            fetch(name, progress=report)
+        finally:
+            with self._lock:
+                del self._downloads[name]
+
+    def cancel_download(self, name: str, owner: Hashable = None) -> None:
+        """Makes a download that the owner began end at its next report; without one, does nothing."""
+        with self._lock:
+            began, cancelled = self._downloads.get(name, (None, None))
+        if cancelled is not None and began == owner:
+            cancelled.set()
 
     def describe_download(self, name: str):
         """Repository, size and licence of a download, before it starts."""
@@ -149,6 +170,16 @@ def n_bytes(value: Any) -> int:
     if isinstance(value, Mapping):
         return sum(map(n_bytes, value.values()))
     return sum(map(n_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+def _folder_entry(name: str) -> ModelEntry | None:
+    """The entry of a model that the registry does not list, of which only config.json is read."""
+    if any(name == entry.name for entry in available()):
+        return None
+    found = locate(name)
+    if found is None:
+        raise CheckpointError(absent(name))
+    return ModelEntry(name, Path(name).name, "cached", None, read_config(found.folder, found.name))
 
 
 def _bytes(model: GPT2) -> int:

@@ -53,7 +53,6 @@ def about_and_download(page: Page) -> None:
             go = gr.Button(page.label("page.download"), variant="primary", size="sm", elem_id="gb_download_go")
             stop = gr.Button(page.label("page.cancel"), size="sm")
     wanted = gr.State("")
-    hidden = {"show_progress": "hidden", "api_visibility": "private"}
 
     def offer(state: PageState, name: str) -> list:
         entry = page.store.entry(name)
@@ -66,7 +65,7 @@ def about_and_download(page: Page) -> None:
     page.listen(page.model.input, offer, [page.state, page.model], [box, what, wanted])
     page.changes(page.model.input, lambda s, name: choose_model(page, s, name), inputs=[page.model])
 
-    def download(state: PageState, name: str, progress=gr.Progress()):  # noqa: B008 - Gradio's convention
+    def download(state: PageState, name: str, request: gr.Request, progress=gr.Progress()):  # noqa: B008 - Gradio's convention
         t, last = words(state.lang), [0.0]
 
         def report(done: int, total: int) -> None:
@@ -75,14 +74,20 @@ def about_and_download(page: Page) -> None:
                 progress((done, total), desc=t("page.downloading", name=name), unit="B")
 
         try:
-            page.store.download(name, report)
+            page.store.download(name, report, request.session_hash)
         except ValueError as error:  # a sentence for the person who pressed the button
             raise gr.Error(str(error), print_exception=False) from error
         return gr.update(visible=False), name
 
-    fetching = go.click(download, [page.state, wanted], [box, page.model], api_visibility="private")
+    def cancel(name: str, request: gr.Request) -> dict:
+        page.store.cancel_download(name, request.session_hash)
+        return gr.update(visible=False)
+
+    # Several at once, so that a second person hears at once that a model is on its way.
+    at_once = {"concurrency_limit": 8, "api_visibility": "private"}
+    fetching = go.click(download, [page.state, wanted], [box, page.model], **at_once)
     page.changes(fetching.success, lambda s, name: _fetched(page, s, name), inputs=[page.model])
-    stop.click(lambda: gr.update(visible=False), None, box, cancels=[fetching], **hidden)
+    stop.click(cancel, wanted, box, show_progress="hidden", **at_once)
 
 
 def choose_model(page: Page, state: PageState, name: str) -> PageState:

@@ -199,6 +199,84 @@ def test_downloads_only_where_allowed_and_only_of_what_is_missing(loads, monkeyp
     assert fetched == ["e"]
 
 
+def a_download(store, monkeypatch, owner="a person"):
+    """A download of 100 bytes under way: its thread, the event that lets it go on, and where its error will be."""
+    started, go, said = threading.Event(), threading.Event(), []
+
+    def fetch(name, progress):
+        progress(0, 100)
+        started.set()
+        assert go.wait(10)
+        progress(100, 100)
+
+    def run():
+        try:
+            store.download("e", lambda done, total: said.append(done), owner)
+        except ValueError as error:
+            said.append(str(error))
+
+    monkeypatch.setattr(store_module, "fetch", fetch)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert started.wait(10)
+    return thread, go, said
+
+
+def test_a_model_is_downloaded_once_at_a_time(loads, monkeypatch):
+    store = a_store()
+    thread, go, said = a_download(store, monkeypatch)
+    with pytest.raises(ValueError, match="already being downloaded"):
+        store.download("e", print)
+    go.set()
+    thread.join(10)
+    assert said == [0, 100]
+    store.download("e", lambda done, total: said.append(total))  # the first one is over
+    assert said[2:] == [100, 100]
+
+
+def test_a_cancelled_download_ends_and_can_be_begun_again(loads, monkeypatch):
+    store = a_store()
+    thread, go, said = a_download(store, monkeypatch)
+    store.cancel_download("e", "a person")
+    go.set()
+    thread.join(10)
+    assert said == [0, "The download of e was cancelled; it continues where it stopped next time."]
+    thread, go, said = a_download(store, monkeypatch)
+    go.set()
+    thread.join(10)
+    assert said == [0, 100]
+
+
+def test_a_download_is_cancelled_only_by_who_began_it(loads, monkeypatch):
+    store = a_store()
+    thread, go, said = a_download(store, monkeypatch)
+    store.cancel_download("e", "someone else")
+    store.cancel_download("d", "a person")
+    go.set()
+    thread.join(10)
+    assert said == [0, 100]
+
+
+def test_a_failed_download_can_be_begun_again(loads, monkeypatch):
+    def fetch(name, progress):
+        raise CheckpointError("The hub cannot be reached.")
+
+    store = a_store()
+    monkeypatch.setattr(store_module, "fetch", fetch)
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="cannot be reached"):
+            store.download("e", print)
+
+
+def test_naming_the_models_loads_none(tmp_path, monkeypatch):
+    random_model(tiny_config(n_layers=1, d_model=8, d_vocab=50257)).save_pretrained(tmp_path)
+    monkeypatch.setattr(store_module, "load", lambda *args, **options: pytest.fail("a model was loaded"))
+    store = ModelStore(Settings(device="cpu", model=str(tmp_path)))
+    entry = store.entry(str(tmp_path))
+    assert (entry.label, entry.state, entry.config.n_layers, entry.config.d_model) == (tmp_path.name, "cached", 1, 8)
+    assert entry in store.at_hand() and not store.in_memory(str(tmp_path))
+
+
 def test_device_and_dtype_are_the_settings(loads):
     store = a_store(dtype="bf16")
     assert (store.device, store.dtype) == (torch.device("cpu"), torch.bfloat16)
@@ -206,14 +284,15 @@ def test_device_and_dtype_are_the_settings(loads):
         a_store(dtype="int3")
 
 
-def test_the_folder_of_the_start_may_have_left_memory(loads):
-    """Asking for a third model looks at the entries, and for those the evicted folder is loaded again."""
-    store = a_store(models=1, model="folder")
-    store.model("folder"), store.model("a")
+def test_the_folder_of_the_start_may_have_left_memory(loads, tmp_path):
+    """Asking for a third model looks at the entries, and the evicted folder is one of them."""
+    random_model(tiny_config(n_layers=1, d_model=8, d_vocab=50257)).save_pretrained(tmp_path)
+    store = a_store(models=1, model=str(tmp_path))
+    store.model(str(tmp_path)), store.model("a")
     asked = threading.Thread(target=store.model, args=("b",), daemon=True)
     asked.start()
     asked.join(3)
-    assert not asked.is_alive()
+    assert not asked.is_alive() and loads == [str(tmp_path), "a", "b"]
 
 
 def test_results_are_bounded_by_their_bytes(monkeypatch):
