@@ -14,6 +14,8 @@ from typing import Any
 import gradio as gr
 
 from app.service import analyses
+from app.service.memory import enough_memory
+from app.service.texts import MAX_READ
 from app.store import ModelStore
 from app.zero_gpu import on_gpu
 
@@ -36,12 +38,15 @@ def add_endpoints(store: ModelStore) -> None:
 
 
 def _one_sentence(function: Callable) -> Callable:
-    """The function, whose ValueErrors reach the caller as they are."""
+    """The function, whose ValueErrors reach the caller as they are, and a lack of memory as one of them."""
+
+    parameters = list(inspect.signature(function).parameters)
 
     @wraps(function)
     def endpoint(*arguments: Any) -> dict:
         try:
-            return function(*arguments)
+            with enough_memory(str(dict(zip(parameters, arguments)).get("model", "this"))):
+                return function(*arguments)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -85,7 +90,7 @@ def _of_texts(store: ModelStore) -> list[Callable]:
         """
         return analyses.generate(
             store, model, prompt, plan=plan, bos=bos, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
-            top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty, seed=seed, n=n, stop=stop or (),
+            top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty, seed=seed, n=n, stop=stop,
         )  # fmt: skip
 
     def score(
@@ -97,11 +102,12 @@ def _of_texts(store: ModelStore) -> list[Callable]:
             prompt: The text.
             model: A name from /models that is on this machine.
             stride: Tokens between the windows in which a text longer than the context is read; null for half a context.
+                All windows together may have 500,000 tokens.
             tokens: Whether to list every token.
             plan: Edits to the model, as JSON; empty for none.
             bos: Put <|endoftext|> in front, so that the first token has a probability too.
         """
-        return analyses.score(store, model, prompt, plan=plan, bos=bos, stride=stride, tokens=tokens)
+        return analyses.score(store, model, prompt, plan=plan, bos=bos, stride=stride, tokens=tokens, most_read=MAX_READ)
 
     def next_tokens(prompt: str, model: str = usual, k: int = 20, position: int = -1, plan: str = "", bos: bool = True) -> dict:
         """What the model expects after a position of the prompt: the likeliest tokens with probabilities and logits.

@@ -25,7 +25,8 @@ from gpt2_core.model import GPT2
 from gpt2_core.results import Alternative
 from gpt2_core.streaming import end_id, words_of
 
-__all__ = ["Continuation", "Perplexity", "TokenScores", "logprob_of", "logprobs_of", "perplexity", "score", "windows"]
+__all__ = ["Continuation", "Perplexity", "TokenScores"]
+__all__ += ["logprob_of", "logprobs_of", "perplexity", "perplexity_of", "score", "windows"]
 
 TextOrIds = str | Sequence[int] | Tensor
 Normaliser = Literal["token", "word", "byte", "char"]
@@ -59,7 +60,7 @@ class TokenScores:
     """What the model made of each token of a text. All tuples are parallel to `ids`; BOS is not among them.
 
     logprobs: natural logarithms. ranks: 0 means the model found this token likeliest. entropies: of the distribution
-    from which the token came, in nats. alternatives: the likeliest tokens in its place.
+    from which the token came, in nats. alternatives: the likeliest tokens in its place. stride: see `windows`.
     Without BOS nothing comes before the first token, so its entries are None (and its alternatives empty).
     """
 
@@ -70,6 +71,7 @@ class TokenScores:
     entropies: tuple[float | None, ...]
     alternatives: tuple[tuple[Alternative, ...], ...]
     bos: bool
+    stride: int
     notices: tuple[str, ...] = ()
 
     @property
@@ -95,16 +97,25 @@ class TokenScores:
 
 
 @torch.no_grad()
-def score(model: GPT2, text: TextOrIds, *, bos: bool = True, hook: HookFunction | None = None, top: int = 5) -> TokenScores:
+def score(
+    model: GPT2,
+    text: TextOrIds,
+    *,
+    bos: bool = True,
+    hook: HookFunction | None = None,
+    top: int = 5,
+    stride: int | None = None,
+) -> TokenScores:
     """How probable each token of a text was, given the tokens before it.
 
     bos: put `<|endoftext|>` in front, so that the first token has a probability too. hook: edits, as in the model's call.
-    A text longer than the context is read in windows of a full context, half a context apart, with a notice.
-    Raises ValueError for an empty text and for ids outside the vocabulary.
+    A text longer than the context is read in windows of a full context, `stride` tokens apart (half a context where None), with
+    a notice. Raises ValueError for an empty text, for ids outside the vocabulary and for a stride outside 1..n_ctx.
     """
     ids, context = _ids(model, text), model.config.n_ctx
     sequence = torch.tensor([end_id(model), *ids] if bos else ids)
-    stride = max(1, context // 2)
+    stride = max(1, context // 2) if stride is None else stride
+    _check_windows(model, context, stride)
     rows: list[tuple] = []
     for window in windows(len(sequence), context, stride):
         rows += [(None, None, None, ())] * (window.first - len(rows))  # tokens that begin a window
@@ -115,7 +126,7 @@ def score(model: GPT2, text: TextOrIds, *, bos: bool = True, hook: HookFunction 
     if len(sequence) > context:
         notices = (f"The text is longer than the context of {context} tokens; it was read in windows {stride} apart.",)
     strings = tuple(words_of(model).strings(ids))
-    return TokenScores(tuple(ids), strings, logprobs, ranks, entropies, alternatives, bos, notices)
+    return TokenScores(tuple(ids), strings, logprobs, ranks, entropies, alternatives, bos, stride, notices)
 
 
 def _ids(model: GPT2, text: TextOrIds) -> list[int]:
@@ -251,6 +262,13 @@ def perplexity(
     if n_units is not None:
         units[normaliser] = n_units
     return Perplexity(nats, n_scored, len(ids), units, _check_normaliser(normaliser, units), stride, context, bos, cancelled)
+
+
+def perplexity_of(model: GPT2, scores: TokenScores) -> Perplexity:
+    """The perplexity, per token, that the scores of a text's tokens add up to; `per` gives it per another unit."""
+    n_scored = sum(value is not None for value in scores.logprobs)
+    units, context = {"token": n_scored, **_units(model, list(scores.ids))}, model.config.n_ctx
+    return Perplexity(-scores.total_logprob, n_scored, len(scores.ids), units, "token", scores.stride, context, scores.bos)
 
 
 def _check_windows(model: GPT2, context: int, stride: int) -> None:

@@ -1,31 +1,57 @@
 """What every analysis asks first and says last: bounds on what is asked, the model and its edits, numbers as plain data."""
 
 import math
+import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from app.state import MAX_PROMPT
 from app.store import ModelStore
 from gpt2_core.model import GPT2
-from interp.edits import Plan
+from interp.edits import Plan, plain_text
 from interp.run import Check, Run
 
 MAX_NUMBERS = 1_000_000  # in one answer
 MAX_SEED = 2**63 - 1
 MAX_STOPS = 16
+LARGEST_FLOAT = sys.float_info.max
 
 
-def subject(store: ModelStore, model: str, prompt: str, plan: str, bos: bool, longest: int = MAX_PROMPT) -> tuple[GPT2, Plan]:
-    """The model and the plan that are asked for. Raises ValueError for anything of the wrong kind, unknown or too long."""
-    for name, value, kind in (("model", model, str), ("prompt", prompt, str), ("plan", plan, str), ("bos", bos, bool)):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} must be {'a text' if kind is str else 'true or false'}, got {str(value)[:40]!r}.")
+class Subject(NamedTuple):
+    """What is asked about."""
+
+    prompt: str
+    model: GPT2
+    plan: Plan
+
+
+def subject(store: ModelStore, model: str, prompt: str, plan: str, bos: bool, longest: int = MAX_PROMPT) -> Subject:
+    """The prompt as it can be written, the model and the plan that are asked for.
+
+    Raises ValueError for anything of the wrong kind, unknown or too long.
+    """
+    for name, value in (("model", model), ("prompt", prompt), ("plan", plan)):
+        check_text(name, value)
+    check_bool("bos", bos)
+    prompt = plain_text(prompt)
     if len(prompt) > longest:
         raise ValueError(f"The prompt has {len(prompt):,} characters; {longest:,} is the most. Shorten it.")
     edits, gpt2 = Plan.from_json(plan), store.model(model)
-    return gpt2, edits.check(gpt2.config)
+    return Subject(prompt, gpt2, edits.check(gpt2.config))
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raises ValueError unless the value is a text."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text, got {_brief(value)!r}.")
+
+
+def check_bool(name: str, value: Any) -> None:
+    """Raises ValueError unless the value is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {_brief(value)!r}.")
 
 
 def about_run(run: Run) -> dict[str, Any]:
@@ -47,7 +73,7 @@ def check_of(check: Check) -> dict[str, Any]:
 def check_number(name: str, value: Any, least: int, most: int) -> None:
     """Raises ValueError unless the value is a whole number within its bounds."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {str(value)[:40]}.")
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {_brief(value)}.")
 
 
 def check_size(numbers: int, instead: str) -> None:
@@ -56,12 +82,26 @@ def check_size(numbers: int, instead: str) -> None:
         raise ValueError(f"The answer would have {numbers:,} numbers and {MAX_NUMBERS:,} is the most; ask for {instead}.")
 
 
+def check_real(name: str, value: Any) -> None:
+    """Raises ValueError unless the value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_FLOAT:
+        raise ValueError(f"{name} must be a finite number, got {_brief(value)}.")
+
+
 def check_stops(stop: Any) -> tuple[str, ...]:
-    """Stop strings as a tuple. Raises ValueError for too many, too long, or something else."""
-    stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if len(stop) > MAX_STOPS or not all(isinstance(s, str) and len(s) <= 200 for s in stop):
+    """Stop strings as a tuple. Raises ValueError for too many, too long, or something else than texts."""
+    stops = () if stop is None else (stop,) if isinstance(stop, str) else stop
+    right = isinstance(stops, list | tuple) and all(isinstance(s, str) and len(s) <= 200 for s in stops)
+    if not right or len(stops) > MAX_STOPS:
         raise ValueError(f"stop is up to {MAX_STOPS} texts of up to 200 characters each.")
-    return stop
+    return tuple(map(plain_text, stops))
+
+
+def _brief(value: Any) -> str:
+    """The beginning of a value as it is printed, on one line. A number of thousands of digits is not printed at all."""
+    if isinstance(value, int) and abs(value) > LARGEST_FLOAT:
+        return "a larger number than can be used"
+    return " ".join(str(value)[:40].split())
 
 
 def finite(value: float) -> float | None:

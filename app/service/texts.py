@@ -1,11 +1,11 @@
 """Texts that a model writes (`generate`) and texts that it reads (`score`), as plain data. See `app.service.analyses`."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.service.asking import MAX_SEED, check_number, check_stops, finite, subject
+from app.service.asking import MAX_SEED, check_bool, check_number, check_real, check_stops, finite, subject
 from app.state import MAX_PROMPT
 from app.store import ModelStore
 from gpt2_core import scoring
@@ -19,8 +19,10 @@ from interp.run import provenance
 
 MAX_NEW_TOKENS = 1000
 MAX_SAMPLES = 8
+MAX_TOP_K = 1_000_000  # beyond any vocabulary
 MAX_ALTERNATIVES = 20
 MAX_SCORED = 5_000_000  # characters of a file that the command line scores
+MAX_READ = 500_000  # tokens of all windows together that a request over the network may ask for
 
 
 def generate(
@@ -38,7 +40,7 @@ def generate(
     repetition_penalty: float | int = 1.0,
     seed: int = 0,
     n: int = 1,
-    stop: Iterable[str] = (),
+    stop: str | Sequence[str] | None = (),
     top: int = 5,
     on_text: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -51,8 +53,15 @@ def generate(
     check_number("n", n, 1, MAX_SAMPLES)
     check_number("top", top, 0, MAX_ALTERNATIVES)
     check_number("seed", seed, 0, MAX_SEED)
+    if top_k is not None:
+        check_number("top_k", top_k, 1, MAX_TOP_K)
+    check_real("temperature", temperature)
+    check_real("repetition_penalty", repetition_penalty)
+    for name, value in (("top_p", top_p), ("min_p", min_p)):
+        if value is not None:
+            check_real(name, value)
     stop = check_stops(stop)
-    gpt2, edits = subject(store, model, prompt, plan, bos)
+    prompt, gpt2, edits = subject(store, model, prompt, plan, bos)
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     request = Request(max_new_tokens, sampling, seed, n, stop, (), top, bos)
     settings = {**asdict(sampling), "max_new_tokens": max_new_tokens, "seed": seed, "n": n, "stop": stop, "top": top}
@@ -105,37 +114,58 @@ def score(
     stride: int | None = None,
     tokens: bool = True,
     longest: int = MAX_PROMPT,
+    most_read: int | None = None,
 ) -> dict[str, Any]:
     """How probable a text is: per token, and as perplexity per token, word, byte and character.
 
     A text longer than the context is read in windows of a full context, `stride` tokens apart (half a context where None).
-    tokens: whether to list every token (its numbers are None where nothing came before it).
+    tokens: whether to list every token (its numbers are None where nothing came before it). longest: in characters.
+    most_read: the most tokens that all windows together may have, None for any number; a small stride reads a token many times.
     """
-    gpt2, edits = subject(store, model, prompt, plan, bos, longest)
+    check_bool("tokens", tokens)
+    prompt, gpt2, edits = subject(store, model, prompt, plan, bos, longest)
     hook = compile_plan(gpt2, edits, bos)
     stride = max(1, gpt2.config.n_ctx // 2) if stride is None else stride
     check_number("stride", stride, 1, gpt2.config.n_ctx)
-    whole = scoring.perplexity(gpt2, prompt, stride=stride, bos=bos, hook=hook)
-    per = {unit: whole.per(unit) for unit in whole.units}
-    answer = {
+    if most_read is not None:
+        _check_work(gpt2, prompt, bos, stride, most_read)
+    listed: dict[str, Any] = {}
+    if tokens:
+        scores = scoring.score(gpt2, prompt, bos=bos, hook=hook, top=1, stride=stride)
+        whole, listed = scoring.perplexity_of(gpt2, scores), _listed(scores)
+    else:
+        whole = scoring.perplexity(gpt2, prompt, stride=stride, bos=bos, hook=hook)
+    return {
         "provenance": provenance(gpt2, edits, bos).to_dict(),
         "n_tokens": whole.n_tokens,
         "n_scored": whole.n_scored,
         "nats": whole.nats,
         "stride": whole.stride,
         "context": whole.context,
-        "per": {
-            unit: {"count": p.n_units, "bits": finite(p.bits_per_unit), "perplexity": finite(p.perplexity)}
-            if p.n_scored
-            else {"count": p.n_units, "bits": None, "perplexity": None}
-            for unit, p in per.items()
-        },
+        "per": {unit: _per(whole.per(unit)) for unit in whole.units},
+        **listed,
     }
-    return {**answer, **_scored_tokens(gpt2, prompt, bos, hook)} if tokens else answer
 
 
-def _scored_tokens(model: GPT2, prompt: str, bos: bool, hook: Any) -> dict[str, Any]:
-    scores = scoring.score(model, prompt, bos=bos, hook=hook, top=1)
+def _check_work(model: GPT2, prompt: str, bos: bool, stride: int, most: int) -> None:
+    n = len(model.tokenizer.encode(prompt)) + bos
+    read = sum(window.end - window.begin for window in scoring.windows(n, model.config.n_ctx, stride))
+    if read > most:
+        raise ValueError(
+            f"With a stride of {stride}, {read:,} tokens would be read and {most:,} is the most; use a larger stride."
+        )
+
+
+def _per(measured: scoring.Perplexity) -> dict[str, Any]:
+    known = measured.n_scored > 0
+    return {
+        "count": measured.n_units,
+        "bits": finite(measured.bits_per_unit) if known else None,
+        "perplexity": finite(measured.perplexity) if known else None,
+    }
+
+
+def _listed(scores: scoring.TokenScores) -> dict[str, Any]:
     columns = zip(scores.ids, scores.strings, scores.logprobs, scores.surprisals_bits, scores.ranks, scores.entropies)
     rows = [
         {
@@ -147,6 +177,6 @@ def _scored_tokens(model: GPT2, prompt: str, bos: bool, hook: Any) -> dict[str, 
             "rank": rank,
             "entropy_before_bits": None if entropy is None else entropy / math.log(2),
         }
-        for position, (id, text, logprob, bits, rank, entropy) in enumerate(columns, int(bos))
+        for position, (id, text, logprob, bits, rank, entropy) in enumerate(columns, int(scores.bos))
     ]
     return {"tokens": rows, "notices": list(scores.notices)}

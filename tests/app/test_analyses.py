@@ -1,15 +1,20 @@
 """The analyses as plain data: equal to the libraries below them, bounded, and free of anything JSON cannot carry."""
 
+import inspect
 import json
 import math
+import types
 
+import gradio as gr
 import pytest
 import torch
 
+from app import api
 from app.service import analyses
 from app.settings import Settings
 from app.store import ModelStore
 from gpt2_core import generate as core_generate
+from gpt2_core.scoring import perplexity
 from gpt2_core.scoring import score as core_score
 from interp import heads as head_scores
 from interp.attention import patterns
@@ -95,6 +100,51 @@ def test_score_without_a_first_token_scores_nothing_of_one_token(store):
 def test_score_of_a_long_text_reads_windows(store):
     answer = analyses.score(store, MODEL, "the old man and the sea " * 220, stride=900, tokens=False)
     assert answer["n_scored"] == answer["n_tokens"] > 1024 and answer["stride"] == 900 and "tokens" not in answer
+
+
+LONG = "the old man and the sea went on and on. " * 200
+
+
+@pytest.mark.parametrize("stride, bos", [(None, True), (300, False), (1024, True)])
+def test_the_tokens_of_a_long_text_add_up_whatever_the_stride(store, model, stride, bos):
+    text = LONG[: len(LONG) * 5 // 8]
+    answer = analyses.score(store, MODEL, text, stride=stride, bos=bos)
+    assert answer["n_tokens"] > 1024 and answer["stride"] == (stride or 512)
+    scored = [row["logprob_nats"] for row in answer["tokens"] if row["logprob_nats"] is not None]
+    assert answer["nats"] == pytest.approx(-math.fsum(scored), rel=1e-9) and answer["n_scored"] == len(scored)
+    assert answer["nats"] == pytest.approx(perplexity(model, text, stride=stride or 512, bos=bos).nats, rel=1e-5)
+    assert f"{answer['stride']} apart" in answer["notices"][0]
+    without = analyses.score(store, MODEL, text, stride=stride, bos=bos, tokens=False)
+    assert answer["per"].keys() == without["per"].keys()
+    for unit, per in without["per"].items():
+        assert answer["per"][unit] == pytest.approx(per, rel=1e-5)
+
+
+def test_work_over_the_network_is_bounded(store):
+    score = endpoints(store)["score"]
+    with pytest.raises(
+        gr.Error, match=r"With a stride of 1, [\d,]+ tokens would be read and 500,000 is the most; use a larger"
+    ):
+        score(LONG, MODEL, 1)
+    assert score(PROMPT, MODEL, 1, False)["n_scored"] > 5  # one window, whatever the stride
+    n = len(store.model(MODEL).tokenizer.encode(LONG)) + 1
+    read = 1024 + 1024 + (n - 2 * 900)
+    assert analyses.score(store, MODEL, LONG, stride=900, tokens=False, most_read=read)["stride"] == 900
+    with pytest.raises(ValueError, match=f"{read:,} tokens would be read and {read - 1:,} is the most"):
+        analyses.score(store, MODEL, LONG, stride=900, most_read=read - 1)
+
+
+def test_half_of_a_surrogate_pair_is_replaced(store):
+    for name, options in ASKED:
+        if "prompt" in options:
+            answer = getattr(analyses, name)(store, MODEL, **options | {"prompt": "The old \ud83d man \ud83d\ude00"})
+            json.dumps(answer, ensure_ascii=False).encode()
+            if "prompt" in answer:
+                assert answer["prompt"] == "The old \ufffd man \U0001f600"
+    stopped = analyses.generate(store, MODEL, PROMPT, max_new_tokens=1, stop="\udc00")
+    assert stopped["settings"]["stop"] == ["\ufffd"]
+    with pytest.raises(ValueError, match="expected one"):
+        analyses.lens(store, MODEL, PROMPT, target=" two \ud83d words")
 
 
 def test_next_tokens_are_the_run_s(store, model):
@@ -205,6 +255,54 @@ def test_what_cannot_be_done_is_one_sentence(store, name, options, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         getattr(analyses, name)(store, MODEL, **options)
     assert "\n" not in str(caught.value)
+
+
+HUGE = 10**400
+OF_ANOTHER_TYPE = {
+    str: [17, True, ["a"], {"a": 1}],
+    bool: [2_000_000_000, 0, 1.0, "yes", []],
+    int: ["3", 1.5, True, [1], HUGE, -HUGE],
+    float: ["warm", True, [0.5], HUGE, math.nan, math.inf],
+    list[str]: [17, 0, True, [3], {"a": 1}, [["a"]]],
+}
+
+
+def endpoints(store):
+    functions = (*api._of_texts(store), *api._of_insides(store))
+    return {function.__name__: api._one_sentence(function) for function in functions}
+
+
+def parameters():
+    """Every parameter of every endpoint, with values of another type than it has."""
+    for name, function in endpoints(ModelStore(Settings(device="cpu"))).items():
+        for parameter in inspect.signature(function).parameters.values():
+            kind, optional = parameter.annotation, isinstance(parameter.annotation, types.UnionType)
+            kind = kind.__args__[0] if optional else kind
+            wrong = OF_ANOTHER_TYPE[kind] + [None] * (not optional)
+            yield from (
+                pytest.param(name, parameter.name, value, id=f"{name}-{parameter.name}-{i}") for i, value in enumerate(wrong)
+            )
+
+
+@pytest.mark.parametrize("name, parameter, value", list(parameters()))
+def test_an_argument_of_another_type_is_one_sentence(store, name, parameter, value):
+    function = endpoints(store)[name]
+    signature = inspect.signature(function)
+    usual = {key: p.default for key, p in signature.parameters.items()} | {"prompt": PROMPT, "max_new_tokens": 1, "layer": 0}
+    arguments = [value if key == parameter else usual[key] for key in signature.parameters]
+    with pytest.raises(gr.Error) as caught:
+        function(*arguments)
+    said = caught.value.message
+    assert said.startswith(f"{parameter} ") and said.endswith(".") and "\n" not in said and len(said) < 160
+
+
+def test_too_little_memory_reaches_the_caller_as_a_sentence(store, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(analyses, "trace", fail)
+    with pytest.raises(gr.Error, match=f"not enough memory for {MODEL} here"):
+        endpoints(store)["next_tokens"](PROMPT, MODEL)
 
 
 @pytest.mark.parametrize("name", ["/etc", "../glass-7m", "no-such-model", "openai-community/gpt2"])

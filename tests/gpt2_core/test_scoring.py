@@ -1,6 +1,7 @@
 """Scores against naive loops that read one window per token, and against Hugging Face's perplexity guide."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gpt2_core import scoring
 from gpt2_core.model import GPT2
-from gpt2_core.scoring import logprob_of, logprobs_of, perplexity, score, windows
+from gpt2_core.scoring import logprob_of, logprobs_of, perplexity, perplexity_of, score, windows
 from gpt2_core.tokenizer import Tokenizer
 
 EOS = 50256
@@ -84,6 +85,31 @@ def test_a_text_longer_than_the_context_is_scored_in_windows(small, bos):
     assert [v for v in got.logprobs if v is not None] == pytest.approx(expected, abs=1e-4)
     assert got.logprobs.count(None) == (0 if bos else 1)
     assert score(small, ids[:15], bos=bos).notices == ()
+
+
+@pytest.mark.parametrize("stride", [1, 5, 8, 15, 16])
+@pytest.mark.parametrize("bos", [True, False])
+def test_scores_add_up_to_the_perplexity_of_their_stride(small, stride, bos):
+    ids = some_tokens(small.cfg, 1, 50)[0].tolist()
+    got = score(small, ids, bos=bos, stride=stride)
+    sequence = [small.cfg.d_vocab - 1, *ids] if bos else ids
+    assert [v for v in got.logprobs if v is not None] == pytest.approx(_window_by_window(small, sequence, 16, stride), abs=1e-4)
+    whole, expected = perplexity_of(small, got), perplexity(small, ids, stride=stride, bos=bos)
+    assert whole.nats == -got.total_logprob == pytest.approx(expected.nats, rel=1e-5)
+    assert replace(whole, nats=0.0) == replace(expected, nats=0.0)
+    assert f"{stride} apart" in got.notices[0]
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_scores_add_up_to_perplexities_per_word_byte_and_character(model, bos):
+    got, expected = perplexity_of(model, score(model, TEXT, bos=bos)), perplexity(model, TEXT, stride=32, bos=bos)
+    assert got.units == expected.units and got.per("byte").perplexity == pytest.approx(expected.per("byte").perplexity)
+
+
+def test_a_stride_that_cannot_be_is_one_sentence(small):
+    for stride in (0, 17):
+        with pytest.raises(ValueError, match="stride must be between 1 and the context"):
+            score(small, [1, 2, 3], stride=stride)
 
 
 def _window_by_window(model: GPT2, ids: list[int], context: int, stride: int) -> list[float]:
