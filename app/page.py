@@ -155,7 +155,12 @@ class Page:
         return several if inspect.isgeneratorfunction(fn) else once
 
     def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], tuple[PageState, str]]) -> None:
-        """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it."""
+        """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it.
+
+        A limitation: the events of all visitors wait in one queue, so that a long run of one keeps the others waiting. A lock per
+        visitor would not do: Gradio sends an answer after the function has returned, so that an older answer could still
+        overtake a newer one on its way, and Gradio has no queue per visitor.
+        """
         inputs = list(dict.fromkeys(i for s in self._sections for i in s.inputs))
         outputs = [self.state, self._drawn, self.message, *dict.fromkeys(o for s in self._sections for o in s.outputs)]
         # One at a time: an event reads the state when it begins, so two at once would lose what the first one changed.
