@@ -184,3 +184,18 @@ def test_too_many_stop_strings_are_refused():
     assert len(knobs(16).stop) == 16
     with pytest.raises(ValueError, match="16 stop strings, got 17"):
         knobs(17)
+
+
+# ---- downloads ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_buttons_of_a_download_say_whose_it_is(monkeypatch):
+    own, asked = ModelStore(Settings(device="cpu")), []
+    monkeypatch.setattr(own, "download", lambda name, progress, owner: asked.append(("download", name, owner)))
+    monkeypatch.setattr(own, "cancel_download", lambda name, owner: asked.append(("cancel", name, owner)))
+    visitor = gr.Request(session_hash="a visitor")
+    for name, inputs in [("download", [PageState(), "gpt2"]), ("cancel", ["gpt2"])]:
+        demo, (event,) = handlers(own, name)
+        assert not event.cancels and len(event.inputs) == len(inputs)
+        event.fn(*special_args(event.fn, inputs=inputs, request=visitor)[0])
+    assert asked == [("download", "gpt2", "a visitor"), ("cancel", "gpt2", "a visitor")]
