@@ -15,6 +15,7 @@ from torch import Tensor
 from app.service.asking import (
     MAX_SEED,
     about_run,
+    asked,
     check_bool,
     check_number,
     check_of,
@@ -22,7 +23,6 @@ from app.service.asking import (
     check_text,
     finite,
     plain,
-    subject,
     tokens_of,
 )
 from app.service.texts import MAX_NEW_TOKENS, generate, score
@@ -48,7 +48,7 @@ def next_tokens(
 ) -> dict[str, Any]:
     """The k likeliest tokens after a position (negative counts from the end), with probabilities and logits."""
     check_number("k", k, 1, MAX_K)
-    prompt, gpt2, edits = subject(store, model, prompt, plan, bos)
+    prompt, gpt2, edits = asked(store, model, prompt, plan, bos)
     run = trace(gpt2, prompt, edits, bos, ["hook_embed"])
     check_number("position", position, -len(run), len(run) - 1)
     top = predictions.next_tokens(run, position, k)
@@ -80,7 +80,7 @@ def attention(
     of each: its mean weight on the first token, the previous one and itself, its mean distance in tokens and its mean
     entropy in bits. Means are over all queries but the first, which can look at nothing but itself.
     """
-    prompt, gpt2, edits = subject(store, model, prompt, plan, bos)
+    prompt, gpt2, edits = asked(store, model, prompt, plan, bos)
     cfg, ids = gpt2.cfg, prompt_ids(gpt2, prompt, bos)
     if layer is None and head is not None:
         raise ValueError(f"Head {head} of which layer? Give the layer too.")
@@ -145,7 +145,7 @@ def lens(
     check_bool("mid", mid)
     if target is not None:
         check_text("target", target)
-    prompt, gpt2, edits = subject(store, model, prompt, plan, bos)
+    prompt, gpt2, edits = asked(store, model, prompt, plan, bos)
     tracked = None if target is None else gpt2.to_single_token(plain_text(target))
     names = lens_names(gpt2.config.n_layers, mid)
     check_size(3 * k * len(prompt_ids(gpt2, prompt, bos)) * len(names), "a smaller k or a shorter prompt")
@@ -169,7 +169,7 @@ def heads(store: ModelStore, model: str, *, plan: str = "", seed: int = 0, lengt
     check_number("seed", seed, 0, MAX_SEED)
     check_number("length", length, 2, 128)
     check_number("batch", batch, 1, 8)
-    _, gpt2, edits = subject(store, model, "", plan, False)
+    _, gpt2, edits = asked(store, model, "", plan, False)
     found = head_scores.scores(gpt2, seed, batch, length, edits)
     roles = ("previous_token", "duplicate_token", "induction")
     return {

@@ -19,7 +19,7 @@ MAX_STOPS = 16
 LARGEST_FLOAT = sys.float_info.max
 
 
-class Subject(NamedTuple):
+class Asked(NamedTuple):
     """What is asked about."""
 
     prompt: str
@@ -27,7 +27,7 @@ class Subject(NamedTuple):
     plan: Plan
 
 
-def subject(store: ModelStore, model: str, prompt: str, plan: str, bos: bool, longest: int = MAX_PROMPT) -> Subject:
+def asked(store: ModelStore, model: str, prompt: str, plan: str, bos: bool, longest: int = MAX_PROMPT) -> Asked:
     """The prompt as it can be written, the model and the plan that are asked for.
 
     Raises ValueError for anything of the wrong kind, unknown or too long.
@@ -39,7 +39,7 @@ def subject(store: ModelStore, model: str, prompt: str, plan: str, bos: bool, lo
     if len(prompt) > longest:
         raise ValueError(f"The prompt has {len(prompt):,} characters; {longest:,} is the most. Shorten it.")
     edits, gpt2 = Plan.from_json(plan), store.model(model)
-    return Subject(prompt, gpt2, edits.check(gpt2.config))
+    return Asked(prompt, gpt2, edits.check(gpt2.config))
 
 
 def check_text(name: str, value: Any) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.service.asking import MAX_SEED, check_bool, check_number, check_real, check_stops, finite, subject
+from app.service.asking import MAX_SEED, asked, check_bool, check_number, check_real, check_stops, finite
 from app.state import MAX_PROMPT
 from app.store import ModelStore
 from gpt2_core import scoring
@@ -61,7 +61,7 @@ def generate(
         if value is not None:
             check_real(name, value)
     stop = check_stops(stop)
-    prompt, gpt2, edits = subject(store, model, prompt, plan, bos)
+    prompt, gpt2, edits = asked(store, model, prompt, plan, bos)
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     request = Request(max_new_tokens, sampling, seed, n, stop, (), top, bos)
     settings = {**asdict(sampling), "max_new_tokens": max_new_tokens, "seed": seed, "n": n, "stop": stop, "top": top}
@@ -123,7 +123,7 @@ def score(
     most_read: the most tokens that all windows together may have, None for any number; a small stride reads a token many times.
     """
     check_bool("tokens", tokens)
-    prompt, gpt2, edits = subject(store, model, prompt, plan, bos, longest)
+    prompt, gpt2, edits = asked(store, model, prompt, plan, bos, longest)
     hook = compile_plan(gpt2, edits, bos)
     stride = max(1, gpt2.config.n_ctx // 2) if stride is None else stride
     check_number("stride", stride, 1, gpt2.config.n_ctx)
