@@ -13,12 +13,14 @@ import inspect
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 
 from app.components.i18n import I18N
 from app.components.message import message, message_value
+from app.service.memory import enough_memory
 from app.service.view import View
 from app.state import PageState
 from app.store import ModelStore
@@ -124,35 +126,53 @@ class Page:
         outputs = list(outputs)
         shown = outputs if self.message in outputs else [*outputs, self.message]
         options = {"show_progress": "hidden", "api_visibility": "private", **options}
-        return listener(on_gpu(self.guarded(fn, outputs)), list(inputs), shown, **options)
+        return listener(self.guarded(fn, outputs, shown), list(inputs), shown, **options)
 
-    def guarded(self, fn: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
-        """fn as `listen` runs it: the values of outputs by component, or the message of a ValueError."""
+    def guarded(self, fn: Callable[..., Any], outputs: list[Any], shown: list[Any]) -> Callable[..., Any]:
+        """fn as `listen` runs it: the values of `shown` in their order, among them the message of a ValueError."""
 
         def refused(state: PageState, error: ValueError) -> dict:
             close = words(state.lang)("page.close")
             return {self.message: message_value(str(error), close=close, serial=secrets.randbelow(2**31))}
 
-        @functools.wraps(fn)  # Gradio reads from the signature what to pass
-        def once(state: PageState | None, *values: Any) -> dict:
-            if state is None:
-                return {self.message: gr.skip()}
+        def run(state: PageState, *values: Any) -> list:
             try:
-                return _by_component(fn(state, *values), outputs)
+                with enough_memory(state.model):
+                    return _in_order(_by_component(fn(state, *values), outputs), shown)
             except ValueError as error:
-                return refused(state, error)
+                return _in_order(refused(state, error), shown)
+
+        def stream(state: PageState, *values: Any) -> Iterator[list]:
+            try:
+                with enough_memory(state.model):
+                    for result in fn(state, *values):
+                        yield _in_order(_by_component(result, outputs), shown)
+            except ValueError as error:
+                yield _in_order(refused(state, error), shown)
+
+        run, stream = on_gpu(run), on_gpu(stream)
+
+        @functools.wraps(fn)  # Gradio reads from the signature what to pass
+        def once(state: PageState | None, *values: Any) -> list:
+            return [gr.skip() for _ in shown] if state is None else run(state, *map(_plain, values))
 
         @functools.wraps(fn)
-        def several(state: PageState | None, *values: Any) -> Iterator[dict]:
-            if state is None:
-                return
-            try:
-                for result in fn(state, *values):
-                    yield _by_component(result, outputs)
-            except ValueError as error:
-                yield refused(state, error)
+        def several(state: PageState | None, *values: Any) -> Iterator[list]:
+            if state is not None:
+                yield from stream(state, *map(_plain, values))
 
         return several if inspect.isgeneratorfunction(fn) else once
+
+    @staticmethod
+    def in_order(fn: Callable[..., Iterator[dict]], outputs: Sequence[Any]) -> Callable[..., Iterator[list]]:
+        """A generator of values by component as one of values in the order of outputs, which can be pickled."""
+
+        @functools.wraps(fn)
+        def stream(*values: Any) -> Iterator[list]:
+            for by_component in fn(*values):
+                yield _in_order(by_component, outputs)
+
+        return stream
 
     def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], tuple[PageState, str]]) -> None:
         """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it.
@@ -167,35 +187,40 @@ class Page:
         queue = {"concurrency_id": "state", "concurrency_limit": 1}
         common = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private", **queue}
 
+        def answer(number: int | None, state: PageState, drawn: dict, values: tuple, event: Any = None, said: str = "") -> list:
+            shown = dict(zip(inputs, values))
+            if number is None:
+                return _in_order(self._respond(lambda s: s, state, {}, shown, False, said), outputs)
+            change = self._changes[number]
+            own = [*values[len(inputs) :], *([event] if change.event_data else [])]
+            return _in_order(self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control), outputs)
+
+        answer = on_gpu(answer)  # what goes in and comes out can be pickled: a borrowed GPU works in another process
+
         def opened(request: gr.Request, drawn, *values):
             state, said = first_state(request)
-            return self._respond(lambda s: s, state, {}, dict(zip(inputs, values)), False, said)
+            return answer(None, state, drawn, values, None, said)
 
-        demo.load(on_gpu(opened), [self._drawn, *inputs], **common)
-        for change in self._changes:
+        def handler(number: int, event_data: bool) -> Callable[..., list]:
+            def plain(state, drawn, *values):
+                nothing = state is None  # Gradio selects a tab before the page has opened
+                return [gr.skip() for _ in outputs] if nothing else answer(number, state, drawn, values)
+
+            def with_event(event: gr.EventData, state, drawn, *values):
+                nothing = state is None
+                return [gr.skip() for _ in outputs] if nothing else answer(number, state, drawn, values, _plain(event))
+
+            return with_event if event_data else plain
+
+        demo.load(opened, [self._drawn, *inputs], **common)
+        for number, change in enumerate(self._changes):
             # "always_last" sends the first event's data again: an event with data must not be merged with the next one.
             mode = {"trigger_mode": "multiple" if change.event_data else "always_last"}
             change.listener(
-                on_gpu(self._handler(change, inputs)),
+                handler(number, change.event_data),
                 [self.state, self._drawn, *inputs, *change.inputs],
                 **{**common, **mode, **change.options},
             )
-
-    def _handler(self, change: Change, inputs: list[Any]) -> Callable[..., dict]:
-        def respond(state: PageState | None, drawn: dict, values: Sequence[Any], event: Any = None) -> dict:
-            if state is None:  # Gradio selects a tab before the page has opened
-                return {self._drawn: gr.skip()}
-            own = [*values[len(inputs) :], *([event] if change.event_data else [])]
-            shown = dict(zip(inputs, values[: len(inputs)]))
-            return self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control)
-
-        def plain(state, drawn, *values):
-            return respond(state, drawn, values)
-
-        def with_event(event: gr.EventData, state, drawn, *values):
-            return respond(state, drawn, values, event)
-
-        return with_event if change.event_data else plain
 
     def _respond(self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, error: str = "") -> dict:
         """The new state and what looks different. A ValueError of the update leaves the old state; one of a section, its old picture."""
@@ -205,7 +230,8 @@ class Page:
                 new = update(state)
             except Notice as said:
                 new, notice = said.state, said.text
-            new.plan.check(self.store.model(new.model).config)
+            with enough_memory(new.model):
+                new.plan.check(self.store.model(new.model).config)
         except ValueError as refused:
             new, error = state, str(refused)
         else:
@@ -228,7 +254,8 @@ class Page:
             key = repr((section.depends(state), inputs))
             try:
                 if drawn.get(number) != key and not (section.control and own_control):
-                    out.update(zip(section.outputs, section.render(view, *inputs), strict=True))
+                    with enough_memory(state.model):
+                        out.update(zip(section.outputs, section.render(view, *inputs), strict=True))
                 now[number] = key
             except ValueError as failed:
                 error = error or str(failed)
@@ -240,3 +267,13 @@ def _by_component(result: Any, outputs: list[Any]) -> dict:
     if isinstance(result, dict) and all(isinstance(key, gr.blocks.Block) for key in result):
         return result
     return dict(zip(outputs, [result] if len(outputs) == 1 else result, strict=True))
+
+
+def _in_order(by_component: dict, outputs: Sequence[Any]) -> list:
+    """The values of outputs in their order; what is not said stays as it is."""
+    return [by_component.get(output, gr.skip()) for output in outputs]
+
+
+def _plain(value: Any) -> Any:
+    """An event without its component: its data as attributes. Any other value as it is."""
+    return SimpleNamespace(**value._data) if isinstance(value, gr.EventData) else value

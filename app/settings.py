@@ -39,7 +39,7 @@ _HELP = {
     "model": "model to open with: glass-7m, gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a folder with a checkpoint",
     "device": "auto, cpu, cuda, cuda:1 or mps",
     "dtype": "float32, bfloat16 or float16",
-    "memory_gb": "weights kept in memory at once, in GB; least recently used models leave first",
+    "memory_gb": "weights kept in memory at once, in GB; least recently used models leave first, and larger ones are refused, except the one to open with",
     "threads": "CPU threads for PyTorch; 0 chooses",
     "downloads": "whether visitors may download released GPT-2 weights with a button",
     "share": "also open a public address through Gradio's servers (leaves this machine)",

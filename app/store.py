@@ -16,7 +16,7 @@ from gpt2_core.checkpoints import CheckpointError, available, describe_download,
 from gpt2_core.checkpoints.find import ModelEntry, absent
 from gpt2_core.checkpoints.read import read_config
 from gpt2_core.model import GPT2
-from gpt2_core.runtime import resolve_device, resolve_dtype
+from gpt2_core.runtime import available_memory, resolve_device, resolve_dtype
 
 KEPT_RESULTS = 48
 KEPT_BYTES = 1e9
@@ -73,28 +73,37 @@ class ModelStore:
             with self._lock:
                 if name in self._models:
                     return self._models[name]
-            if name != self.settings.model:
-                self._check_offered(name)
+            needed = self._check_offered(name)
+            self._make_room(needed)
+            available = available_memory(self.device)
+            if available is not None and needed > available:
+                raise ValueError(
+                    f"{name} needs {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free; choose a smaller model."
+                )
             model = load(name, device=self.device, dtype=self.dtype)
-            self._keep(name, model)
+            with self._lock:
+                self._models[name] = model
             return model
 
-    def _check_offered(self, name: str) -> None:
+    def _check_offered(self, name: str) -> int:
+        """Bytes that a model's weights will take. Raises ValueError where it is not on this machine or over the budget."""
         entry = self.entry(name)
         if entry.state == "downloadable":
             size = f" ({entry.bytes / 1e6:,.0f} MB)" if entry.bytes else ""
             raise ValueError(f"{name}{size} is not on this machine; download it first, or choose another model.")
         needed = weight_bytes(entry.config, self.dtype)
-        if needed > self.budget:
+        if needed > self.budget and name != self.settings.model:  # the model one asked to open with is opened
             raise ValueError(
                 f"{name} needs {needed / 1e9:.1f} GB for its weights and the budget is {self.settings.memory_gb:g} GB; "
                 f"start with --memory-gb {needed / 1e9 + 1:.0f}, or with --dtype bfloat16."
             )
 
-    def _keep(self, name: str, model: GPT2) -> None:
+        return needed
+
+    def _make_room(self, needed: int) -> None:
+        """Lets the least recently used models go, with their results, until `needed` bytes fit the budget."""
         with self._lock:
-            self._models[name] = model
-            while len(self._models) > 1 and sum(_bytes(m) for m in self._models.values()) > self.budget:
+            while self._models and sum(map(_bytes, self._models.values())) + needed > self.budget:
                 gone, _ = self._models.popitem(last=False)
                 self._results = OrderedDict((k, v) for k, v in self._results.items() if gone not in k)
 

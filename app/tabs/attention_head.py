@@ -34,6 +34,7 @@ def build(page: Page, measured: gr.State) -> None:
 def _head_words(view: View, measured: tuple[str, ...]) -> list:
     t, at, found = words(view.state.lang), (view.layer, view.head), service.pictures(view)
     place, factor = f"L{at[0]}H{at[1]}", service.factor_in_force(view.state.plan, *at)
+    own = service.own_factor(view.state.plan, *at)  # what the buttons give and take back
     said = [t("attention.head_what", place=place, sink=found.sink[at], distance=found.distance[at])]
     if is_measured(view, measured):
         values = {role.split("_")[0]: service.measure(view, role) for role in service.ROLES}
@@ -44,9 +45,9 @@ def _head_words(view: View, measured: tuple[str, ...]) -> list:
         said.append(t("attention.head_factor", factor=factor) if factor else t("attention.head_factor_0"))
     return [
         panel_value(" ".join(said), help=t("attention.head_help"), help_label=t("page.help")),
-        t("attention.on" if factor == 0 else "attention.off", place=place),
-        t("attention.unhalve" if factor == 0.5 else "attention.halve"),
-        t("attention.undouble" if factor == 2 else "attention.double"),
+        t("attention.on" if own == 0 else "attention.off", place=place),
+        t("attention.unhalve" if own == 0.5 else "attention.halve"),
+        t("attention.undouble" if own == 2 else "attention.double"),
     ]
 
 

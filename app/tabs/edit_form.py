@@ -8,19 +8,9 @@ from app.page import Page
 from app.service.view import View
 from app.state import PageState
 from app.text import Words, words
-from interp.edits import EDITABLE, OPERATIONS, Edit, Plan
+from interp.edits import EDITABLE, OPERATIONS, READS, Edit, Plan
 
 MAX_POSITIONS = 64  # of one edit
-
-# Which fields of the form each operation reads, besides layer, head and positions.
-FIELDS = {
-    "zero": (),
-    "mean": ("text",),
-    "scale": ("value",),
-    "patch": ("text",),
-    "add": ("value", "text", "minus"),
-    "set": ("value", "key", "renormalise"),
-}
 
 
 def chip(t: Words, edit: Edit) -> EditChip:
@@ -76,7 +66,7 @@ def _form(page: Page) -> None:
     page.shows(None, [head, op, component], _labels, depends=lambda state: state.lang)
     op.input(
         lambda chosen: (
-            [gr.update(visible=name in FIELDS[chosen]) for name in fields]
+            [gr.update(visible=name in READS[chosen]) for name in fields]
             + [gr.update(value="pattern") if chosen == "set" else gr.skip()]
         ),
         op,
@@ -100,7 +90,7 @@ def _add(state: PageState, op, component, layer, head, positions, value, key, te
     if layer is None:
         raise ValueError(words(state.lang)("edits.no_layer"))
     given = {"value": value, "key": key, "text": text, "minus": minus or None, "renormalise": renormalise}
-    used = {name: given[name] for name in FIELDS[op]}
+    used = {name: given[name] for name in READS[op]}
     if used.get("value") is not None:
         used["value"] = float(used["value"])
     if used.get("key") is not None:

@@ -119,8 +119,14 @@ def choose_example(state: PageState, example: Example) -> PageState:
 def continue_with(page: Page, state: PageState, event: gr.EventData) -> PageState:
     """The prompt up to the selected position, with a predicted token behind it."""
     view = View(page.store, state)
-    tokens = [*view.run.tokens[state.bos : view.position + 1], int(event.id)]
-    return state.but(prompt=view.model.tokenizer.decode(tokens), position=None)
+    tokenizer, tokens = view.model.tokenizer, [*view.run.tokens[state.bos : view.position + 1], int(event.id)]
+    text = tokenizer.decode(tokens)
+    if tokenizer.decode_bytes(tokens) != text.encode() or tokens[-1] == tokenizer.eos_id:
+        raise ValueError(words(state.lang)("page.not_text", token=tokenizer.shown(tokens[-1:])[0]))
+    new = state.but(prompt=text, position=None)
+    if tokenizer.encode(text) != tokens:
+        raise Notice(new, words(state.lang)("page.other_tokens"))
+    return new
 
 
 def _tokens(view: View) -> dict:

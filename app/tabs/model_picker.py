@@ -8,16 +8,9 @@ from app.components.panel import panel, panel_value
 from app.page import Notice, Page
 from app.service.view import View
 from app.state import PageState
+from app.terminal import size as size_text
 from app.text import Words, words
 from gpt2_core.checkpoints import ModelEntry
-from interp.edits import Plan
-
-
-def size_text(n_bytes: int | None) -> str:
-    """548 MB, 1.5 GB; "?" where the size was never published."""
-    if n_bytes is None:
-        return "?"
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def entry_text(t: Words, entry: ModelEntry) -> str:
@@ -57,12 +50,12 @@ def about_and_download(page: Page) -> None:
     def offer(state: PageState, name: str) -> list:
         entry = page.store.entry(name)
         if entry.state != "downloadable":
-            return [gr.update(visible=False), gr.skip(), ""]
+            return [gr.update(visible=False), gr.skip(), "", gr.skip()]
         t, plan = words(state.lang), page.store.describe_download(name)
         sentence = t("page.download_title", repo=plan.repo, size=size_text(plan.bytes), licence=plan.licence)
-        return [gr.update(visible=True), panel_value(sentence), name]
+        return [gr.update(visible=True), panel_value(sentence), name, state.model]  # the list shows the model in use
 
-    page.listen(page.model.input, offer, [page.state, page.model], [box, what, wanted])
+    page.listen(page.model.input, offer, [page.state, page.model], [box, what, wanted, page.model])
     page.changes(page.model.input, lambda s, name: choose_model(page, s, name), inputs=[page.model])
 
     def download(state: PageState, name: str, request: gr.Request, progress=gr.Progress()):  # noqa: B008 - Gradio's convention
@@ -95,9 +88,8 @@ def choose_model(page: Page, state: PageState, name: str) -> PageState:
     entry = page.store.entry(name)
     if entry.state == "downloadable":
         return state
-    fitting = tuple(e for e in state.plan if e.layer < entry.config.n_layers and (e.head or 0) < entry.config.n_heads)
-    new = state.but(model=name, plan=Plan(fitting), layer=0, head=0)
-    gone = len(state.plan) - len(fitting)
+    new = state.but(model=name, plan=state.plan.fitting(entry.config), layer=0, head=0)
+    gone = len(state.plan) - len(new.plan)
     if gone:
         raise Notice(new, words(state.lang)("page.edits_dropped", count=gone, model=name))
     return new

@@ -101,8 +101,9 @@ class _Playground:
         outputs = self._outputs()
         page.shows("playground", [*outputs, self.head, self.subject], self._first, depends=subject)
 
+        written = [*outputs, page.message]
         writing = self.order.change(
-            on_gpu(self._write), [self.order], [*outputs, page.message], trigger_mode="multiple",
+            on_gpu(page.in_order(self._write, written)), [self.order], written, trigger_mode="multiple",
             concurrency_id="generation", concurrency_limit=2, **HIDDEN,
         )  # fmt: skip
         # Gradio sends an event's own function along with its cancelling; in a row, nothing late can overwrite the answer.

@@ -42,9 +42,7 @@ def test_a_walk_through_the_page(page_url, browser_page):
     page.wait_for_function("() => document.querySelectorAll('#gb_tokens .gb-token').length === 10")
 
     page.click("#gb_playground_generate")
-    page.wait_for_function(
-        "() => document.querySelectorAll('#gb_playground_text_00 .gb-token.gb-generated').length >= 20"
-    )
+    page.wait_for_function("() => document.querySelectorAll('#gb_playground_text_00 .gb-token.gb-generated').length >= 20")
     page.locator("#gb_playground_text_00 .gb-token.gb-generated").nth(3).click()
     painted(page, "#gb_playground_alternatives")
 

@@ -33,36 +33,54 @@ def page(store):
     return page
 
 
+def guarded(page, fn, outputs):
+    """What a guarded function gives, by component, without what it leaves as it is."""
+    shown = [*outputs, page.message]
+    run = page.guarded(fn, outputs, shown)
+
+    def told(values):
+        return {c: v for c, v in zip(shown, values, strict=True) if v != gr.skip()}
+
+    if inspect.isgeneratorfunction(run):
+        return lambda *values: [told(step) for step in run(*values)]
+    return lambda *values: told(run(*values))
+
+
+def changed(event, *values):
+    """The values that an event of the page sends, without those that stay as they are."""
+    return [value for value in event.fn(*values) if value != gr.skip()]
+
+
 def refuse(state, *values):
     raise ValueError("That cannot be.")
 
 
 def test_a_refusal_is_the_pages_message_and_nothing_else(page):
     out = gr.State(0)
-    told = page.guarded(refuse, [out])(PageState(lang="ko"), 1)
+    told = guarded(page, refuse, [out])(PageState(lang="ko"), 1)
     assert list(told) == [page.message]
     value = told[page.message]
     assert (value["text"], value["kind"], value["close"]) == ("That cannot be.", "error", "이 메시지 닫기")
-    assert page.guarded(refuse, [out])(PageState(), 1)[page.message]["id"] != value["id"]  # so that it appears again
+    assert guarded(page, refuse, [out])(PageState(), 1)[page.message]["id"] != value["id"]  # so that it appears again
 
 
 def test_other_errors_are_not_hidden(page):
     with pytest.raises(ZeroDivisionError):
-        page.guarded(lambda state: 1 / 0, [gr.State(0)])(PageState())
+        guarded(page, lambda state: 1 / 0, [gr.State(0)])(PageState())
 
 
 def test_nothing_is_run_before_the_page_has_opened(page):
-    assert page.guarded(refuse, [gr.State(0)])(None, 1) == {page.message: gr.skip()}
-    assert list(page.guarded(lambda state: (yield 1), [gr.State(0)])(None)) == []
+    assert guarded(page, refuse, [gr.State(0)])(None, 1) == {}
+    assert guarded(page, lambda state: (yield 1), [gr.State(0)])(None) == []
 
 
 def test_values_go_to_their_outputs_however_they_are_returned(page):
     a, b = gr.State(0), gr.State(0)
     state = PageState()
-    assert page.guarded(lambda s, x: (x, 2), [a, b])(state, 1) == {a: 1, b: 2}
-    assert page.guarded(lambda s: {"a": "picture"}, [a])(state) == {a: {"a": "picture"}}
-    assert page.guarded(lambda s: (1, 2), [a])(state) == {a: (1, 2)}
-    assert page.guarded(lambda s: {b: 3}, [a, b])(state) == {b: 3}
+    assert guarded(page, lambda s, x: (x, 2), [a, b])(state, 1) == {a: 1, b: 2}
+    assert guarded(page, lambda s: {"a": "picture"}, [a])(state) == {a: {"a": "picture"}}
+    assert guarded(page, lambda s: (1, 2), [a])(state) == {a: (1, 2)}
+    assert guarded(page, lambda s: {b: 3}, [a, b])(state) == {b: 3}
 
 
 def test_a_generator_stays_one_and_its_refusal_comes_after_what_it_gave(page):
@@ -72,9 +90,8 @@ def test_a_generator_stays_one_and_its_refusal_comes_after_what_it_gave(page):
         yield 1
         raise ValueError("No further.")
 
-    guarded = page.guarded(count, [out])
-    assert inspect.isgeneratorfunction(guarded)
-    first, second = guarded(PageState())
+    assert inspect.isgeneratorfunction(page.guarded(count, [out], [out, page.message]))
+    first, second = guarded(page, count, [out])(PageState())
     assert first == {out: 1} and second[page.message]["text"] == "No further."
 
 
@@ -83,7 +100,7 @@ def test_gradio_still_sees_what_to_pass(page):
         return {}
 
     data = gr.EventData(None, {"kind": "json"})
-    inputs, _, event_index, _ = special_args(page.guarded(save, []), inputs=["state"], event_data=data)
+    inputs, _, event_index, _ = special_args(page.guarded(save, [], []), inputs=["state"], event_data=data)
     assert event_index == 1 and inputs[0] == "state" and inputs[1].kind == "json"
 
 
@@ -98,7 +115,7 @@ def test_exporting_a_prompt_beyond_the_context_says_a_sentence(store):
     n_ctx = store.model(store.settings.model).config.n_ctx
     state = PageState(prompt=" the" * (n_ctx + 5))
     data = gr.EventData(None, {"kind": "json"})
-    (value,) = event.fn(state, data).values()
+    (value,) = changed(event, state, data)
     assert value["kind"] == "error" and str(n_ctx) in value["text"]
 
 
@@ -107,15 +124,14 @@ def test_events_do_nothing_before_the_page_has_opened(store, name):
     demo, events = handlers(store, name)
     assert events
     for event in events:
-        out = event.fn(None, *[None] * (len(inspect.signature(event.fn).parameters) - 1))
-        assert list(out.values()) == [gr.skip()] and [c.elem_id for c in out] == ["gb_message"]
+        assert changed(event, None, *[None] * (len(inspect.signature(event.fn).parameters) - 1)) == []
         assert any(c.elem_id == "gb_message" for c in event.outputs)
         assert event.inputs[0].value is None and isinstance(event.inputs[0], gr.State)
 
 
 def test_an_offer_of_an_unknown_model_says_a_sentence(store):
     demo, (event,) = handlers(store, "offer")
-    (value,) = event.fn(PageState(), "no/such").values()
+    (value,) = changed(event, PageState(), "no/such")
     assert "No model is called" in value["text"]
 
 
