@@ -48,8 +48,9 @@ def about_and_download(page: Page) -> None:
     wanted = gr.State("")
 
     def offer(state: PageState, name: str) -> list:
-        entry = page.store.entry(name)
-        if entry.state != "downloadable":
+        if name == state.model:  # also the echo of the list going back to the model in use, below
+            return [gr.skip()] * 4
+        if page.store.entry(name).state != "downloadable":
             return [gr.update(visible=False), gr.skip(), "", gr.skip()]
         t, plan = words(state.lang), page.store.describe_download(name)
         sentence = t("page.download_title", repo=plan.repo, size=size_text(plan.bytes), licence=plan.licence)

@@ -5,6 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from gpt2_core.checkpoints import available
+
 pytestmark = pytest.mark.browser
 
 PLAN = quote(json.dumps([{"op": "zero", "component": "z", "layer": 2, "head": 1}]))
@@ -191,3 +193,20 @@ def test_every_example_chip_works(page_url, browser_page):
         chips.nth(number).click()
         changed(page, "#gb_tokens", old)
         page.wait_for_selector("#gb_message .gb-notice")
+
+
+def test_a_model_that_is_not_here_is_offered_and_nothing_is_lost(page_url, browser_page):
+    absent = [entry for entry in available() if entry.state == "downloadable"]
+    if not absent:
+        pytest.skip("every released model is on this machine")
+    page = opened(browser_page, page_url)
+    old = painted(page, "#gb_next")
+    page.click("#gb_model input")
+    page.get_by_role("option", name=f"{absent[0].name} {absent[0].label}").click()
+    page.wait_for_selector("#gb_download_what [data-painted]")
+    page.wait_for_timeout(500)
+    assert "B, licence" in page.inner_text("#gb_download_what") and page.is_visible("#gb_download_go")
+    assert page.input_value("#gb_model input").startswith("glass-7m")  # the list shows the model in use
+    assert painted(page, "#gb_next") == old
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("#gb_download_go", state="hidden")
