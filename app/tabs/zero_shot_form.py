@@ -111,15 +111,15 @@ def settle(
     name, refill = now.example, True
     if filled is None or now.task != filled.task:
         name = first_example(task, now.suits).name
-    elif now.example != filled.example:
-        refill = now.example != OWN
+    elif now.example not in (filled.example, OWN):
+        pass  # chosen from the list
     else:
-        example = example_named(task, now.example)
-        untouched = example is not None and same(current, full_values(task, example.values))
-        if untouched and now.suits != filled.suits:
+        # By what the boxes hold: on the way here they may have been empty for a moment.
+        standing = next((e for e in task.examples if same(current, full_values(task, e.values))), None)
+        if standing is not None and now.suits != filled.suits:
             name = first_example(task, now.suits).name
         else:
-            name, refill = (now.example if untouched else OWN), False
+            name, refill = (standing.name if standing else OWN), False
     example = example_named(task, name)
     values = full_values(task, example.values) if refill and example is not None else current
     chosen = [model for model in models if model in at_hand]
