@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gpt2_core.cache import KVCache
+from gpt2_core.distribution import taken
 from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
@@ -102,6 +103,5 @@ def _after_prefix(
 
 def _continuation(ids: Sequence[int], logits: Tensor) -> Continuation:
     logprobs = logits[: len(ids)].float().log_softmax(-1)
-    chosen = logprobs.gather(1, torch.tensor(ids, device=logits.device)[:, None])
-    ranks = (logprobs > chosen).sum(-1)
-    return Continuation(tuple(ids), tuple(chosen[:, 0].tolist()), tuple(ranks.tolist()))
+    chosen, ranks = taken(logprobs, torch.tensor(ids, device=logits.device))
+    return Continuation(tuple(ids), tuple(chosen.tolist()), tuple(ranks.tolist()))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gpt2_core.cache import KVCache
+from gpt2_core.distribution import entropy, taken
 from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
 from gpt2_core.results import Alternative, Generation, Prompt, Request, Step, collect
@@ -212,7 +213,7 @@ def _previous(rows: list[_Row], request: Request) -> Tensor | None:
 @torch.no_grad()
 def _step(model: GPT2, index: int, rows: list[_Row], ids: list[int], logits: Tensor, request: Request) -> Step:
     logprobs = logits.float().log_softmax(-1)
-    chosen = logprobs.gather(1, torch.tensor(ids, device=logits.device)[:, None])
+    chosen, ranks = taken(logprobs, torch.tensor(ids, device=logits.device))
     top = logprobs.topk(request.top)
     notices = tuple(row.notices for row in rows)
     texts, finished = [], []
@@ -228,10 +229,10 @@ def _step(model: GPT2, index: int, rows: list[_Row], ids: list[int], logits: Ten
         finished=tuple(finished),
         notices=notices,
         ids=tuple(ids),
-        logprobs=tuple(chosen[:, 0].tolist()),
-        ranks=tuple((logprobs > chosen).sum(-1).tolist()),
+        logprobs=tuple(chosen.tolist()),
+        ranks=tuple(ranks.tolist()),
         alternatives=_alternatives(words_of(model), top.indices.tolist(), top.values.tolist()),
-        entropies=tuple(torch.special.entr(logprobs.exp()).sum(-1).tolist()),
+        entropies=tuple(entropy(logprobs).tolist()),
     )
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.continuation import Continuation, logprob_of, logprobs_of
+from gpt2_core.distribution import entropy, taken
 from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
 from gpt2_core.results import Alternative
@@ -166,16 +167,8 @@ def _token_rows(model: GPT2, targets: Tensor, logits: Tensor, top: int) -> list[
         tuple(map(Alternative, ids, strings(ids), values))
         for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-    chosen, ranks, entropies = (column.tolist() for column in statistics(logprobs, targets))
+    chosen, ranks, entropies = (column.tolist() for column in (*taken(logprobs, targets), entropy(logprobs)))
     return list(zip(chosen, ranks, entropies, alternatives, strict=True))
-
-
-def statistics(
-    logprobs: Float[Tensor, "n d_vocab"], targets: Int[Tensor, " n"]
-) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
-    """How each distribution took its target: log-probability (nats), rank (0 is the first choice), entropy (nats)."""
-    chosen = logprobs.gather(1, targets[:, None])
-    return chosen[:, 0], (logprobs > chosen).sum(-1), torch.special.entr(logprobs.exp()).sum(-1)
 
 
 # -- long texts ---------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gpt2_core.scoring import statistics
+from gpt2_core.distribution import entropy, taken
 from interp.run import Check, Run
 
 
@@ -73,6 +73,7 @@ def token_statistics(run: Run) -> TokenStatistics:
     targets = torch.tensor(run.tokens[1:], dtype=torch.long, device=run.logits.device)
     columns: list[tuple[Tensor, ...]] = [(torch.tensor([math.nan]), torch.tensor([-1]), torch.tensor([math.nan]))]
     for logits, target in zip(run.logits[:-1].split(128), targets.split(128)):  # a chunk at a time: [128 d_vocab] floats
-        columns.append(tuple(column.cpu() for column in statistics(logits.float().log_softmax(-1), target)))
-    logprob, rank, entropy = (torch.cat(parts) for parts in zip(*columns))
-    return TokenStatistics(logprob, -logprob / math.log(2), entropy / math.log(2), rank)
+        logprobs = logits.float().log_softmax(-1)
+        columns.append(tuple(column.cpu() for column in (*taken(logprobs, target), entropy(logprobs))))
+    logprob, rank, nats = (torch.cat(parts) for parts in zip(*columns))
+    return TokenStatistics(logprob, -logprob / math.log(2), nats / math.log(2), rank)
