@@ -1,0 +1,119 @@
+"""The batch of a step, as a pure function of (recipe, shards, step).
+
+Every rank builds the whole batch of the step and takes its rows from it, so that the number of ranks, the accumulation and
+restarts change nothing, and the loss knows all targets of the step. Building is a few memory-mapped copies.
+
+Text: the split is read as a circle of tokens, cut into windows that do not overlap; each epoch has its own random cut and
+order, so that every token is predicted once per epoch (but for the fewer than `window` that are left over, others each
+time). Repetition documents: a random span repeated; nothing of the first copy can be predicted, so it has no weight.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gpt2_core.train.recipe import Recipe, Repetition
+from gpt2_core.train.shards import Shards
+
+EPOCH, SPAN, NEGATIVES = 1, 2, 3  # streams of random numbers: equal seeds in different streams share nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of text first, then `repeated` rows of repetition documents.
+
+    tokens: Int [row, window + 1]; importance: Float [row, window], the weight of each prediction.
+    """
+
+    tokens: Int[Tensor, "row tokens"]
+    importance: Float[Tensor, "row window"]
+    repeated: int = 0
+
+    @property
+    def text(self) -> int:
+        return len(self.tokens) - self.repeated
+
+    def rows(self, first: int, count: int) -> "Batch":
+        """`count` rows from row `first` on."""
+        repeated = min(count, max(0, first + count - self.text))
+        return Batch(self.tokens[first : first + count], self.importance[first : first + count], repeated)
+
+    def to(self, device: torch.device) -> "Batch":
+        if device.type != "cuda":
+            return self
+        tokens, importance = (t.pin_memory().to(device, non_blocking=True) for t in (self.tokens, self.importance))
+        return Batch(tokens, importance, self.repeated)
+
+
+class Batches:
+    """`batches(step)` is the batch of update number `step` (0-based). Raises ValueError for too little text."""
+
+    def __init__(self, recipe: Recipe, shards: Shards):
+        self.recipe, self.shards, self.total = recipe, shards, shards.tokens("train")
+        if self.total <= recipe.data.window:
+            raise ValueError(
+                f"The training text has {self.total} tokens, which is less than a window of {recipe.data.window} and the "
+                "token after it; prepare more text or make [data] window smaller."
+            )
+        self.windows = self.total // recipe.data.window  # of one epoch
+        self.repeated = repetition_rows(recipe)
+        self.text_before = np.concatenate([[0], np.cumsum(recipe.batch.rows - self.repeated)])
+        self._epoch = lru_cache(maxsize=2)(self._new_epoch)
+
+    def __call__(self, step: int) -> Batch:
+        window, repeated = self.recipe.data.window, int(self.repeated[step])
+        tokens = np.empty((self.recipe.batch.rows, window + 1), dtype=np.int64)
+        importance = np.ones((self.recipe.batch.rows, window), dtype=np.float32)
+        text = len(tokens) - repeated
+        for row in range(text):
+            tokens[row] = self.read(self.start(int(self.text_before[step]) + row))
+        if repeated:
+            random = np.random.default_rng([self.recipe.seed, SPAN, step])
+            tokens[text:], importance[text:] = repetitions(self.recipe.repetition, repeated, window, random)
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(importance), repeated)
+
+    def start(self, index: int) -> int:
+        """Where the `index`-th window of the whole run begins."""
+        epoch, place = divmod(index, self.windows)
+        offset, order = self._epoch(epoch)
+        return (offset + int(order[place]) * self.recipe.data.window) % self.total
+
+    def read(self, start: int) -> np.ndarray:
+        """The window + 1 tokens from `start` on, around the end to the beginning."""
+        length = self.recipe.data.window + 1
+        until_end = min(length, self.total - start)
+        head = self.shards.window("train", start, until_end)
+        return head if until_end == length else np.concatenate([head, self.shards.window("train", 0, length - until_end)])
+
+    def epochs(self, step: int) -> float:
+        """How often the text has been read after `step` updates."""
+        return float(self.text_before[step]) / self.windows
+
+    def _new_epoch(self, epoch: int) -> tuple[int, np.ndarray]:
+        random = np.random.default_rng([self.recipe.seed, EPOCH, epoch])
+        return int(random.integers(self.total)), random.permutation(self.windows)
+
+
+def repetition_rows(recipe: Recipe) -> np.ndarray:
+    """How many rows of each step are repetition documents, int [step]; their running total never strays by a row."""
+    r, steps = recipe.repetition, recipe.optimizer.steps
+    last = r.share if r.final_share < 0 else r.final_share
+    wanted = np.cumsum(np.linspace(r.share, last, steps) * recipe.batch.rows)
+    return np.diff(np.floor(wanted + 0.5).astype(np.int64), prepend=0)
+
+
+def repetitions(r: Repetition, rows: int, window: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Repetition documents [rows, window + 1] and the weight of each prediction [rows, window]."""
+    period = random.integers(r.period[0], r.period[1] + 1, (rows, 1))
+    span = random.integers(r.ids[0], r.ids[1], (rows, r.period[1]))
+    position = np.arange(window + 1)[None]
+    return np.take_along_axis(span, position % period, 1), (position[:, 1:] >= period).astype(np.float32)
+
+
+def negatives_seed(recipe: Recipe, step: int) -> int:
+    """The seed of the random candidates of a step's sampled loss."""
+    return int(np.random.SeedSequence([recipe.seed, NEGATIVES, step]).generate_state(1)[0])

@@ -1,0 +1,47 @@
+"""What is minimised: the loss of a few rows, summed, from a GPT-2 whose logits are never held."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gpt2_core.model import GPT2, UNHOOKED
+from gpt2_core.train.batches import Batch
+from gpt2_core.train.loss import Candidates, chunked_cross_entropy, sampled_cross_entropy
+
+
+class Objective(nn.Module):
+    """The model and its loss as one module, which is what DistributedDataParallel wraps.
+
+    `dtype`: of the matrix products (autocast); weights, residual stream and sums stay float32.
+    """
+
+    def __init__(self, model: GPT2, dtype: torch.dtype, chunk: int):
+        super().__init__()
+        self.model, self.dtype, self.chunk = model, dtype, chunk
+
+    def hidden(self, tokens: Int[Tensor, "row pos"]) -> Float[Tensor, "n d_model"]:
+        """The final LayerNorm's output at every position, rows joined, in the dtype of the products."""
+        model = self.model
+        with torch.autocast(tokens.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            resid = model(tokens, stop_at_layer=model.config.n_layers)
+            return model.ln_f(resid, UNHOOKED, "ln_final").to(self.dtype).flatten(0, 1)
+
+    def forward(self, batch: Batch, candidates: Candidates | None) -> Float[Tensor, " kind"]:
+        """The summed loss [text, repetition documents] in nats; sampled where there are candidates, else exact."""
+        hidden, targets = self.hidden(batch.tokens[:, :-1]), batch.tokens[:, 1:].flatten()
+        importance, split = batch.importance.flatten(), batch.text * batch.importance.shape[1]
+        sums = []
+        for part in (slice(0, split), slice(split, None)):
+            given = (hidden[part], self.model.wte.weight, targets[part])
+            if not len(given[2]):
+                sums.append(torch.zeros((), device=hidden.device))
+            elif candidates is None:
+                sums.append(chunked_cross_entropy(*given, importance[part], self.chunk))
+            else:
+                sums.append(sampled_cross_entropy(*given, candidates, importance[part], self.chunk))
+        return torch.stack(sums)
+
+    def exact(self, tokens: Int[Tensor, "row tokens"]) -> Float[Tensor, ""]:
+        """The summed exact loss of windows of text."""
+        targets = tokens[:, 1:].flatten()
+        return chunked_cross_entropy(self.hidden(tokens[:, :-1]), self.model.wte.weight, targets, chunk=self.chunk)
