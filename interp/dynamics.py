@@ -13,19 +13,15 @@ Sources: Olsson et al. 2022, 2209.11895, arguments 1 and 2 (the bump, and what h
 """
 
 import argparse
-import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from gpt2_core.checkpoints import load
-from gpt2_core.checkpoints.find import CONFIG
 from gpt2_core.generate import generate
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import words_of
@@ -35,11 +31,10 @@ from interp.film_store import JSON, TENSORS, has_film, read, write
 from interp.heads import scores
 from interp.predictions import next_tokens
 from interp.run import trace
+from interp.series import Checkpoint, checkpoints, series_of
 
 __all__ = ["PROMPTS", "Checkpoint", "Film", "checkpoints", "film", "has_film", "read", "write"]
 
-TRAINING = "training.json"
-NAME = re.compile(r"(?:step|checkpoint)-(\d+)")
 TOP = 5  # predictions kept per prompt and frame
 
 RANDOM = (1044, 3539, 10733, 15360, 18263, 5279, 15527)  # heads.repeated_random_tokens(50257, 1, 7, seed=0)
@@ -49,15 +44,6 @@ PROMPTS: dict[str, str | tuple[int, ...]] = {
     "random": RANDOM * 2,
 }
 SAMPLE_PROMPT = "The old man"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A folder of a series and what its training.json says: empty where there is none."""
-
-    folder: Path
-    step: int
-    training: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,60 +71,6 @@ class Frame:
     sample: str
 
 
-def checkpoints(series: str | Path | Iterable[str | Path]) -> list[Checkpoint]:
-    """The checkpoints of a run folder (or of a folder of checkpoints), or the given ones, by step.
-
-    The step is training.json's, else the number in a name like `step-00000100` or `checkpoint-100`. Raises ValueError where
-    there are none, where one has no step, and where two have the same.
-    """
-    folders = _inside(Path(series).expanduser()) if isinstance(series, str | Path) else [Path(f).expanduser() for f in series]
-    if not folders:
-        raise ValueError("No checkpoints were given; expected a run folder, or folders with config.json and model.safetensors.")
-    found = sorted((_checkpoint(folder) for folder in folders), key=lambda c: c.step)
-    for one, other in zip(found, found[1:]):
-        if one.step == other.step:
-            raise ValueError(f"{one.folder} and {other.folder} are both of step {one.step}; leave one of them out.")
-    return found
-
-
-def _inside(run: Path) -> list[Path]:
-    root = run / "snapshots" if (run / "snapshots").is_dir() else run
-    if not root.is_dir():
-        raise ValueError(f"There is no folder {run}; expected a run folder, or a folder of checkpoints.")
-    folders = [folder for folder in root.iterdir() if folder.is_dir() and NAME.fullmatch(folder.name)]
-    if not folders:
-        raise ValueError(f"{root} holds no checkpoints; expected folders named like step-00000100 or checkpoint-100.")
-    return folders
-
-
-def _checkpoint(folder: Path) -> Checkpoint:
-    training = _training(folder)
-    step, named = training.get("step"), NAME.fullmatch(folder.resolve().name)
-    if step is None and named is None:
-        raise ValueError(f"{folder} does not tell its step; expected {TRAINING} with a step, or a name like checkpoint-100.")
-    return Checkpoint(folder, int(named[1]) if step is None else step, training)
-
-
-def _training(folder: Path) -> dict[str, Any]:
-    path = folder / TRAINING
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); copy it again, or delete it.") from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} should hold a JSON object, but holds a {type(content).__name__}; copy it again, or delete it."
-        )
-    kinds = {"step": int, "tokens": int, "train_loss": (int, float), "validation_loss": (int, float), "name": str}
-    for key, kind in kinds.items():
-        value = content.get(key)
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise ValueError(f"{path} says {key} is {value!r}, which cannot be; correct it, or delete the file.")
-    return content
-
-
 def film(
     series: str | Path | Sequence[str | Path],
     prompts: Mapping[str, str | tuple[int, ...]] = PROMPTS,
@@ -164,11 +96,14 @@ def film(
         measurement = measurement or _fitting(shape.n_ctx)
         frames.append(_frame(model, prompts.values(), sample_prompt, measurement))
     return Film(
-        model=name or _name(series[-1]),
+        model=name or series[-1].name,
         parameters=shape.n_params,
         steps=tuple(checkpoint.step for checkpoint in series),
-        **{key: tuple(c.training.get(key) for c in series) for key in ("tokens", "train_loss", "validation_loss")},
-        **{key: tuple(getattr(frame, key) for frame in frames) for key in ("first_copy_loss", "second_copy_loss")},
+        tokens=tuple(checkpoint.tokens for checkpoint in series),
+        train_loss=tuple(checkpoint.train_loss for checkpoint in series),
+        validation_loss=tuple(checkpoint.validation_loss for checkpoint in series),
+        first_copy_loss=tuple(frame.first_copy_loss for frame in frames),
+        second_copy_loss=tuple(frame.second_copy_loss for frame in frames),
         **{role: np.stack([frame.scores[role] for frame in frames]) for role in ROLES},
         chance=frames[0].chance,
         prompts=tuple(_prompt(label, [frame.shots[i] for frame in frames]) for i, label in enumerate(prompts)),
@@ -229,12 +164,6 @@ def _prompt(name: str, shots: Sequence[Shot]) -> FilmPrompt:
     )
 
 
-def _name(last: Checkpoint) -> str:
-    """training.json's name, else the run's: the folder around `snapshots` or around the checkpoints."""
-    around = last.folder.resolve().parent
-    return last.training.get("name") or (around.parent if around.name == "snapshots" else around).name
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m interp.dynamics RUN --out FOLDER`. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m interp.dynamics", description="Make the film of a training.")
@@ -243,11 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="the model's name, where training.json does not say it")
     given = parser.parse_args(arguments)
     try:
-        series = given.series[0] if len(given.series) == 1 and not is_checkpoint(given.series[0]) else given.series
-        made = film(series, name=given.name, progress=True)
+        made = film(series_of(given.series), name=given.name, progress=True)
         folder = write(made, given.out)
     except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
+        print("Stopped before the film was written.", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
@@ -255,11 +183,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = sum((folder / file).stat().st_size for file in (JSON, TENSORS))
     print(f"{made.frames} frames of {made.model} in {folder} ({size / 1e6:.2f} MB)")
     return 0
-
-
-def is_checkpoint(folder: str | Path) -> bool:
-    """Whether a folder is itself a checkpoint, not a folder of them."""
-    return (Path(folder).expanduser() / CONFIG).is_file() and not (Path(folder).expanduser() / "snapshots").is_dir()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ ROLES = ("previous_token", "duplicate_token", "induction")
 COPY_GAIN = 2.0  # nats per token saved on a second copy, from which on a model is said to copy
 INDUCTION = 0.4  # induction score from which on a head is said to be an induction head
 MOST_FRAMES, MOST_PROMPTS, MOST_TOKENS = 1000, 20, 64  # a film is looked at frame by frame; more is a mistake
+MOST_NATS = 1e4
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class FilmPrompt:
         _require(len(counts) == 1, f"prompt {self.name!r} has {sorted(counts)} frames in its parts, expected one number")
         widths = {len(row) for row in self.top_strings} | {self.top_probs.shape[1]}
         _require(len(widths) == 1, f"prompt {self.name!r} has {sorted(widths)} predictions in its frames, expected one number")
-        _require(_between(self.top_probs, 0, 1), f"predictions of prompt {self.name!r} are not probabilities")
+        _require(_within_0_1(self.top_probs), f"predictions of prompt {self.name!r} are not probabilities")
 
     def attention(self, frame: int) -> Float[np.ndarray, "layer head query key"]:
         """The patterns of a frame as weights in 0..1."""
@@ -92,7 +93,7 @@ class Film:
     previous_token: Float[np.ndarray, "frame layer head"]
     duplicate_token: Float[np.ndarray, "frame layer head"]
     induction: Float[np.ndarray, "frame layer head"]
-    chance: dict[str, float]
+    chance: dict[str, float | int]
     prompts: tuple[FilmPrompt, ...]
     sample_prompt: str
     samples: tuple[str, ...]
@@ -109,8 +110,11 @@ class Film:
         shape = self.induction.shape
         for role in ROLES:
             _require(getattr(self, role).shape == shape, f"{role} is {list(getattr(self, role).shape)}, expected {list(shape)}")
-            _require(_between(getattr(self, role), 0, 1), f"{role} holds scores outside 0..1")
-            _require(role in self.chance, f"chance lacks {role}")
+            _require(_within_0_1(getattr(self, role)), f"{role} holds scores outside 0..1")
+            _require(0 <= self.chance.get(role, -1) <= 1, f"chance of {role} is {self.chance.get(role)}, expected 0 to 1")
+        for name in LOSSES:
+            wrong = [value for value in getattr(self, name) if value is not None and not 0 <= value <= MOST_NATS]
+            _require(not wrong, f"{name} holds {wrong[:1]}, expected 0 to {MOST_NATS} nats")
         _require(len(self.prompts) <= MOST_PROMPTS, f"it has {len(self.prompts)} prompts, expected at most {MOST_PROMPTS}")
         for prompt in self.prompts:
             there = prompt.patterns.shape[:3]
@@ -147,21 +151,19 @@ class Film:
         return bool(self.induction[-1].max() >= INDUCTION and self.copy_gain[-1] >= COPY_GAIN)
 
 
-ARRAYS = ROLES
-PER_FRAME = (
-    *("steps", "tokens", "train_loss", "validation_loss", "first_copy_loss", "second_copy_loss", "samples", "weights_sha256"),
-    *ROLES,
-)
+LOSSES = ("train_loss", "validation_loss", "first_copy_loss", "second_copy_loss")
+PER_FRAME = ("steps", "tokens", *LOSSES, *ROLES, "samples", "weights_sha256")
 
 
 def quantised(patterns: Float[np.ndarray, "*axes query key"]) -> UInt8[np.ndarray, "*axes query key"]:
     """Attention weights 0..1 in steps of 1/255, rounded to the nearest. Raises ValueError for weights outside 0..1."""
-    _require(_between(patterns, -1e-6, 1 + 1e-3), "attention weights lie outside 0..1")
+    _require(_within_0_1(patterns), "attention weights lie outside 0..1")
     return np.rint(patterns.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _between(values: np.ndarray, low: float, high: float) -> bool:
-    return bool(np.isfinite(values).all() and (values >= low).all() and (values <= high).all())
+def _within_0_1(values: np.ndarray) -> bool:
+    """Whether all values lie in 0..1, up to float32's rounding; NaN does not."""
+    return bool((values >= -1e-5).all() and (values <= 1 + 1e-5).all())
 
 
 def _require(holds: bool, wrong: str) -> None:

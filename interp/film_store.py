@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from interp.film import PER_FRAME, ROLES, Film, FilmPrompt, Measurement
+from interp.film import MOST_TOKENS, ROLES, Film, FilmPrompt, Measurement
 
 JSON, TENSORS, FORMAT = "film.json", "film.safetensors", 1
 LARGEST = {JSON: 16 << 20, TENSORS: 512 << 20}  # bytes; a film of a few million parameters has 1 or 2 MB
@@ -53,9 +53,9 @@ def write(film: Film, folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     tensors = save(_arrays(film), {"format": str(FORMAT)})
-    _replace(folder / TENSORS, tensors)
     content = json.dumps(_content(film, tensors), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _replace(folder / JSON, content.encode())
+    for path, whole in ((folder / TENSORS, tensors), (folder / JSON, content.encode())):
+        _replace(path, whole)
     return folder
 
 
@@ -72,9 +72,16 @@ def read(folder: str | Path) -> Film:
         content = _typed(content, CONTENT, "it")
         if content["tensors_sha256"] != hashlib.sha256(tensors).hexdigest():
             raise ValueError(f"{TENSORS} beside it is damaged or of another film")
-        return _film(content, load(tensors))
-    except (ValueError, RecursionError, SafetensorError) as error:
+        return _film(content, _loaded(tensors))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{folder / JSON} cannot be read: {str(error).rstrip('.')}; {AGAIN}.") from error
+
+
+def _loaded(tensors: bytes) -> dict[str, np.ndarray]:
+    try:
+        return load(tensors)
+    except (SafetensorError, KeyError, TypeError) as error:  # a dtype that numpy has not is a KeyError there
+        raise ValueError(f"{TENSORS} is damaged ({error})") from error
 
 
 def _content(film: Film, tensors: bytes) -> dict[str, Any]:
@@ -94,38 +101,35 @@ def _arrays(film: Film) -> dict[str, np.ndarray]:
 
 
 def _film(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Film:
-    n_frames = len(content["steps"])
-    arrays = {name: _take(arrays, name, np.float32, 3) for name in ROLES} | arrays
+    arrays, frames = dict(arrays), len(content["steps"])
+    induction = _take(arrays, "induction", np.float32, (frames, None, None))
+    scores = {role: _take(arrays, role, np.float32, induction.shape) for role in ROLES if role != "induction"}
     prompts = []
     for i, prompt in enumerate(content["prompts"]):
-        packed = _take(arrays, f"prompts.{i}.patterns", np.uint8, 4)
-        top_probs = _take(arrays, f"prompts.{i}.top_probs", np.float32, 2)
-        patterns = _unpacked(packed, len(prompt["strings"]))
-        prompts.append(FilmPrompt(**prompt, patterns=patterns, top_probs=top_probs))
-    if surplus := sorted(
-        arrays.keys() - {*ROLES, *(f"prompts.{i}.{x}" for i in range(len(prompts)) for x in ("patterns", "top_probs"))}
-    ):
-        raise ValueError(f"{TENSORS} holds {surplus[0]!r}, which no film has")
-    if wrong := [key for key in PER_FRAME if key in content and len(content[key]) != n_frames]:
-        raise ValueError(f"{wrong[0]} has {len(content[wrong[0]])} values for {n_frames} frames")
-    scores = {role: arrays[role] for role in ROLES}
-    plain = {key: content[key] for key in PLAIN}
-    return Film(**plain, **scores, prompts=tuple(prompts), measurement=Measurement(**content["measurement"]))
+        packed = _take(arrays, f"prompts.{i}.patterns", np.uint8, (*induction.shape, None))
+        top_probs = _take(arrays, f"prompts.{i}.top_probs", np.float32, (frames, None))
+        prompts.append(FilmPrompt(**prompt, patterns=_unpacked(packed, len(prompt["strings"])), top_probs=top_probs))
+    if arrays:
+        raise ValueError(f"{TENSORS} holds {min(arrays)!r}, which no film has")
+    plain, how = {key: content[key] for key in PLAIN}, Measurement(**content["measurement"])
+    return Film(**plain, **scores, induction=induction, prompts=tuple(prompts), measurement=how)
 
 
-def _take(arrays: dict[str, np.ndarray], name: str, kind: type, axes: int) -> np.ndarray:
+def _take(arrays: dict[str, np.ndarray], name: str, kind: type, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Take an array out of those of a file; None fits any length. Raises ValueError unless it is there and as expected."""
     if name not in arrays:
         raise ValueError(f"{TENSORS} lacks {name!r}")
-    if arrays[name].dtype != kind or arrays[name].ndim != axes:
-        came = f"{arrays[name].dtype} with {arrays[name].ndim} axes"
-        raise ValueError(f"{name!r} in {TENSORS} is {came}, expected {np.dtype(kind)} with {axes}")
-    return arrays[name]
+    array = arrays.pop(name)
+    if array.dtype != kind or array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape)):
+        expected = f"{np.dtype(kind)} [{', '.join('any' if n is None else str(n) for n in shape)}]"
+        raise ValueError(f"{name!r} in {TENSORS} is {array.dtype} {list(array.shape)}, expected {expected}")
+    return array
 
 
 def _unpacked(packed: UInt8[np.ndarray, "frame layer head pair"], n: int) -> UInt8[np.ndarray, "frame layer head query key"]:
     """Lower triangles, row by row -> square patterns with zeros above the diagonal."""
-    if packed.shape[-1] != n * (n + 1) // 2:
-        raise ValueError(f"a pattern of {n} tokens has {n * (n + 1) // 2} entries, not {packed.shape[-1]}")
+    if n > MOST_TOKENS or packed.shape[-1] != n * (n + 1) // 2:
+        raise ValueError(f"a pattern of {n} tokens (at most {MOST_TOKENS}) has {packed.shape[-1]} entries")
     patterns = np.zeros((*packed.shape[:-1], n, n), np.uint8)
     rows, columns = np.tril_indices(n)
     patterns[..., rows, columns] = packed

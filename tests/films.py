@@ -8,21 +8,21 @@ from helpers import random_model, tiny_config
 
 from gpt2_core.checkpoints import save_pretrained
 from gpt2_core.model import GPT2
-from gpt2_core.tokenizer import Tokenizer
 from interp.dynamics import film
 from interp.film import Film
 
 
 def tiny_model(seed: int, **shape) -> GPT2:
-    """A tiny model whose weights, hence everything measured on it, differ with the seed."""
-    return random_model(tiny_config(**{"n_heads": 2, "d_model": 16, **shape}), seed, tokenizer=Tokenizer.load())
+    """A tiny model whose weights, hence everything measured on it, differ with the seed; saved without tokenizer files."""
+    return random_model(tiny_config(**{"n_heads": 2, "d_model": 16, **shape}), seed)
 
 
 def training(name: str, step: int, steps: int, **changes) -> dict:
     """What a trainer writes beside a checkpoint; the losses are made up, each different."""
-    late = {"train_loss": None if step == 0 else 10.0 - step / steps, "validation_loss": 10.5 - step / steps}
+    done = step / max(steps, 1)
+    late = {"train_loss": None if step == 0 else 10.0 - done, "validation_loss": 10.5 - done}
     data = {"fingerprint": "0" * 64, "train_tokens": 1000, "validation_tokens": 500, "validation_bytes": 2100}
-    tokens = {"tokens": 64 * step, "bits_per_byte": 3.5 - step / steps, "validation_tokens": 500, "seconds": 0.5 * step}
+    tokens = {"tokens": 64 * step, "bits_per_byte": 3.5 - done, "validation_tokens": 500, "seconds": 0.5 * step}
     return {
         "name": name,
         "step": step,
