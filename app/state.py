@@ -7,14 +7,17 @@ from urllib.parse import urlencode
 from gpt2_core.config import DEFAULT_MODEL
 from interp.edits import NO_EDITS, Plan
 
-TABS = ("playground", "probabilities", "attention", "zero_shot", "lens", "scaling")
+TABS = ("playground", "probabilities", "attention", "zero_shot", "lens", "training", "scaling")
 LANGUAGES = ("en", "ko")
 MAX_PROMPT = 20_000  # characters; the context is what really limits
 
 
 @dataclass(frozen=True)
 class PageState:
-    """Everything a copied address has to carry. position None is the last token; positions count `<|endoftext|>` where bos."""
+    """Everything a copied address has to carry. position None is the last token; positions count `<|endoftext|>` where bos.
+
+    film: the model whose training is looked at, "" for the page's own; frame: the moment of it, None for the last.
+    """
 
     model: str = DEFAULT_MODEL
     prompt: str = ""
@@ -23,6 +26,8 @@ class PageState:
     position: int | None = None
     layer: int = 0
     head: int = 0
+    film: str = ""
+    frame: int | None = None
     tab: str = TABS[0]
     lang: str = LANGUAGES[0]
 
@@ -36,12 +41,14 @@ class PageState:
             raise ValueError(f"There is no tab {self.tab!r}; expected one of {', '.join(TABS)}.")
         if self.lang not in LANGUAGES:
             raise ValueError(f"There is no language {self.lang!r}; expected one of {', '.join(LANGUAGES)}.")
-        for name in ("layer", "head", "position"):
+        for name in ("layer", "head", "position", "frame"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} counts from 0, got {getattr(self, name)}.")
 
     def but(self, **changes) -> "PageState":
-        """This state with some fields changed."""
+        """This state with some fields changed. Another model brings its own film."""
+        if changes.get("model", self.model) != self.model:
+            changes = {"film": "", "frame": None} | changes
         return replace(self, **changes)
 
     def to_query(self) -> str:
@@ -53,6 +60,8 @@ class PageState:
             "position": "" if self.position is None else str(self.position),
             "layer": str(self.layer or ""),
             "head": str(self.head or ""),
+            "film": self.film,
+            "frame": "" if self.frame is None else str(self.frame),
             "tab": "" if self.tab == TABS[0] else self.tab,
         }
         return urlencode({"lang": self.lang, "prompt": self.prompt} | {k: v for k, v in plain.items() if v})
@@ -60,10 +69,10 @@ class PageState:
     @staticmethod
     def from_query(query: Mapping[str, str], default: "PageState") -> "PageState":
         """The state of an address; what it does not say is as in `default`. Raises ValueError, in one sentence."""
-        asked = {name: query[name] for name in ("model", "prompt", "tab", "lang") if query.get(name)}
+        asked = {name: query[name] for name in ("model", "prompt", "film", "tab", "lang") if query.get(name)}
         if "prompt" in query:
             asked["prompt"] = query["prompt"]
-        for name in ("position", "layer", "head"):
+        for name in ("position", "layer", "head", "frame"):
             if query.get(name):
                 asked[name] = _whole_number(name, query[name])
         if query.get("bos"):

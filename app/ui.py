@@ -12,7 +12,7 @@ from app.language import LanguageFromAddress
 from app.page import Page
 from app.state import LANGUAGES, TABS, PageState
 from app.store import ModelStore
-from app.tabs import attention, header, lens, playground, probabilities, scaling, zero_shot
+from app.tabs import attention, header, lens, playground, probabilities, scaling, training, zero_shot
 
 BUILDERS = {
     "playground": playground.build,
@@ -20,6 +20,7 @@ BUILDERS = {
     "attention": attention.build,
     "zero_shot": zero_shot.build,
     "lens": lens.build,
+    "training": training.build,
     "scaling": scaling.build,
 }
 
