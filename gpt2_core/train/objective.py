@@ -12,12 +12,16 @@ from gpt2_core.train.loss import Candidates, chunked_cross_entropy, sampled_cros
 class Objective(nn.Module):
     """The model and its loss as one module, which is what DistributedDataParallel wraps.
 
-    `dtype`: of the matrix products (autocast); weights, residual stream and sums stay float32.
+    `dtype`: of the matrix products (autocast); weights, residual stream and sums stay float32. `compiled`: the softmax of the
+    loss as one kernel and, on CUDA, each block; compiled blocks gain nothing on a CPU (2 % at 4 layers of 128, within noise).
     """
 
-    def __init__(self, model: GPT2, dtype: torch.dtype, chunk: int):
+    def __init__(self, model: GPT2, dtype: torch.dtype, chunk: int, compiled: bool = False):
         super().__init__()
-        self.model, self.dtype, self.chunk = model, dtype, chunk
+        self.model, self.dtype, self.pieces = model, dtype, {"chunk": chunk, "compiled": compiled}
+        if compiled and model.wte.weight.is_cuda:
+            for block in model.h:
+                block.compile(dynamic=False)
 
     def hidden(self, tokens: Int[Tensor, "row pos"]) -> Float[Tensor, "n d_model"]:
         """The final LayerNorm's output at every position, rows joined, in the dtype of the products."""
@@ -36,12 +40,12 @@ class Objective(nn.Module):
             if not len(given[2]):
                 sums.append(torch.zeros((), device=hidden.device))
             elif candidates is None:
-                sums.append(chunked_cross_entropy(*given, importance[part], self.chunk))
+                sums.append(chunked_cross_entropy(*given, importance[part], **self.pieces))
             else:
-                sums.append(sampled_cross_entropy(*given, candidates, importance[part], self.chunk))
+                sums.append(sampled_cross_entropy(*given, candidates, importance[part], **self.pieces))
         return torch.stack(sums)
 
     def exact(self, tokens: Int[Tensor, "row tokens"]) -> Float[Tensor, ""]:
         """The summed exact loss of windows of text."""
         targets = tokens[:, 1:].flatten()
-        return chunked_cross_entropy(self.hidden(tokens[:, :-1]), self.model.wte.weight, targets, chunk=self.chunk)
+        return chunked_cross_entropy(self.hidden(tokens[:, :-1]), self.model.wte.weight, targets, **self.pieces)

@@ -102,7 +102,7 @@ class Save:
 @dataclass(frozen=True)
 class Compute:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of matrix products; weights and moments are float32
-    compile: bool = False
+    compile: bool = False  # the loss's softmax, and on CUDA the blocks: see `objective`
     threads: int = 0  # 0: what torch chooses
 
 

@@ -54,10 +54,8 @@ class Trainer:
         self.last_saved: Path | None = None
         if found is not None:
             self._restore(found)
-        self.objective = Objective(self.model, resolve_dtype(recipe.compute.dtype), recipe.loss.chunk)
-        if recipe.compute.compile:
-            for block in self.model.h:
-                block.compile(dynamic=False)
+        compute = recipe.compute
+        self.objective = Objective(self.model, resolve_dtype(compute.dtype), recipe.loss.chunk, compute.compile)
         self.parallel = DistributedDataParallel(self.objective) if ranks.count > 1 else self.objective
         self.log = RunLog(run, self.step, recipe.log.tensorboard, quiet=not ranks.first)
         self.peak = (recipe.log.peak_tflops * 1e12 or measure_peak(ranks.device, self.objective.dtype)) * ranks.count
