@@ -66,7 +66,7 @@ def _inside(run: Path) -> list[Path]:
 
 def _checkpoint(folder: Path) -> Checkpoint:
     known = _training(folder) or _trainer_state(folder)
-    step, place = known.pop("step", None), folder.resolve()
+    step, place = known.pop("step", None), folder.absolute()
     if step is None and (named := NAME.fullmatch(place.name)) is not None:
         step = int(named[1])
     if step is None:

@@ -22,18 +22,19 @@ def training(name: str, step: int, steps: int, **changes) -> dict:
     done = step / max(steps, 1)
     late = {"train_loss": None if step == 0 else 10.0 - done, "validation_loss": 10.5 - done}
     data = {"fingerprint": "0" * 64, "train_tokens": 1000, "validation_tokens": 500, "validation_bytes": 2100}
-    tokens = {"tokens": 64 * step, "bits_per_byte": 3.5 - done, "validation_tokens": 500, "seconds": 0.5 * step}
-    return {
-        "name": name,
-        "step": step,
-        "steps": steps,
-        **late,
-        **tokens,
-        "data": data,
-        "recipe": {},
-        "machine": "test",
-        **changes,
+    tokens = {"tokens": 128 * step, "bits_per_byte": 3.5 - done, "validation_tokens": 500, "seconds": 0.5 * step}
+    recipe = {
+        **{
+            "name": name,
+            "seed": 7,
+            "model": {"n_layers": 2, "d_model": 16},
+            "data": {"folder": "/secret/place/books", "window": 32},
+        },
+        **{"batch": {"rows": 4, "rows_at_once": 2}, "optimizer": {"learning_rate": 0.002, "steps": steps}, "save": {"keep": 2}},
+        "repetition": {"share": 0.25, "final_share": 0.05, "ids": [100, 20000], "period": [4, 9]},
     }
+    said = {"recipe": recipe, "data": data, "machine": "1 x test, 1 thread(s)"}
+    return {"name": name, "step": step, "steps": steps, **late, **tokens, **said, **changes}
 
 
 def tiny_run(folder: Path, steps: Sequence[int] = (0, 10, 200), name: str = "glass-1m", **shape) -> Path:

@@ -41,7 +41,7 @@ def patterns_of(model, tokens):
 
 def test_the_film_says_what_was_written_beside_the_checkpoints(made, models):
     assert (made.model, made.parameters) == ("glass-1m", sum(p.numel() for p in models[0].parameters()))
-    assert made.steps == (0, 10, 200) and made.frames == 3 and made.tokens == (0, 640, 12800)
+    assert made.steps == (0, 10, 200) and made.frames == 3 and made.tokens == (0, 1280, 25600)
     assert made.train_loss == (None, 9.95, 9.0) and made.validation_loss == (10.5, 10.45, 9.5)
     assert made.weights_sha256 == tuple(model.weights_sha256 for model in models) and len(set(made.weights_sha256)) == 3
 
