@@ -52,8 +52,7 @@ function build() {
   root.append(el("div", { class: "fm-pair" }, [el("div", { class: "fm-stack" }, [all.node]), one.node]));
   all.tools.append(choice(text.role_label, reel.roles.map((r) => [text[r], text[`${r}_tip`]]), role, (r) => { role = r; parts.grid.role(r); }));
   parts.grid = G.filmGrid(all.body, film, choose);
-  parts.title = el("span", { class: "fm-head-name" });
-  one.node.querySelector(".fm-title").prepend(parts.title, " ");
+  parts.title = one.node.querySelector(".fm-title dfn");
   const track = el("section", { class: "fm-card" });
   all.node.after(track);
   parts.track = track;
@@ -200,7 +199,7 @@ function choose(layer, number, settled) {
 function selectHead(layer, number) {
   head = [layer, number];
   parts.grid.select(layer, number);
-  parts.title.textContent = `L${layer}H${number}`;
+  parts.title.textContent = fill(film.text.pattern_title, { head: `L${layer}H${number}` });
   trackChart();
   parts.pattern?.show(prompt, layer, number);
   parts.pattern?.frame(at);

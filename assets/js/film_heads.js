@@ -125,7 +125,7 @@
       const source = sx("svg", { xmlns: "http://www.w3.org/2000/svg", width: w, height: h, viewBox: `0 0 ${w} ${h}`, "xml:space": "preserve" }, parts(place));
       const picture = document.adoptNode(new DOMParser().parseFromString(source, "image/svg+xml").documentElement);
       box.replaceChildren(picture);
-      box.setAttribute("aria-label", `${name(layer, head)}: ${text.pattern_title}`);
+      box.setAttribute("aria-label", fill(text.pattern_title, { head: name(layer, head) }));
       cells = [...picture.querySelectorAll(".fm-weight")];
     }
     function frame(i) {

@@ -1,0 +1,285 @@
+"""The film in the browser: what travels is what was filmed, and it plays without the server."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from helpers import random_model, tiny_config
+from PIL import Image
+from synthetic_film import NEXT, folders_of, synthetic_film
+
+from app import ui
+from app.components.film import TEXT_KEYS, FilmedPrompt, Reel, continued, film_value, packed_patterns
+from app.components.packing import unpack
+from app.service import training as service
+from app.settings import Settings
+from app.store import ModelStore
+from app.tabs import training_pictures as pictures
+from app.text import words
+from gpt2_core.checkpoints import save_pretrained
+from gpt2_core.tokenizer import Tokenizer
+from interp.film import ROLES
+
+NAME = "glass-7m"
+FILM = synthetic_film()
+TEXT = words("en").section("film")
+
+
+def reel(film=FILM) -> Reel:
+    return pictures.reel(words("en"), film, Tokenizer.load())
+
+
+def value(film=FILM, **place):
+    return film_value(reel(film), text=TEXT, lang="en", **place)
+
+
+# ---- what travels ---------------------------------------------------------------------------------------------------------------
+
+
+def pixels(png: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+
+
+@pytest.mark.parametrize(("frames", "layers", "heads"), [(1, 2, 1), (5, 8, 8), (40, 4, 4)])
+def test_every_weight_is_where_the_script_looks_for_it(frames, layers, heads):
+    film = synthetic_film(frames=frames, layers=layers, heads=heads)
+    for sent, prompt in zip(value(film)["reel"]["prompts"], film.prompts):
+        sheet, n = pixels(sent["png"]), len(prompt.strings)
+        pairs = n * (n + 1) // 2
+        assert sheet.shape == (layers * frames, heads * pairs) and sheet.dtype == np.uint8
+        for f, layer, h, q, k in np.ndindex(prompt.patterns.shape):
+            if k <= q:
+                assert sheet[layer * frames + f, h * pairs + q * (q + 1) // 2 + k] == prompt.patterns[f, layer, h, q, k]
+
+
+def test_scores_losses_and_predictions_travel_unchanged():
+    sent = value()["reel"]
+    np.testing.assert_array_equal(unpack(sent["scores"]), np.stack([getattr(FILM, role) for role in ROLES]))
+    assert sent["roles"] == list(ROLES) and sent["chance"] == [FILM.chance[role] for role in ROLES]
+    for name, curve in sent["curves"].items():
+        assert curve == list(getattr(FILM, name))
+    assert (sent["steps"], sent["tokens"], sent["bump"]) == (list(FILM.steps), list(FILM.tokens), FILM.induction_bump)
+    for shown, prompt in zip(sent["prompts"], FILM.prompts):
+        sent_p = np.array([[p for _, p in row] for row in shown["top"]])
+        np.testing.assert_allclose(sent_p, prompt.top_probs, rtol=1e-5)
+        assert sent_p.max() <= shown["scale"]
+
+
+def test_a_film_is_small_enough_to_be_sent_at_once():
+    big = value(synthetic_film(layers=8, heads=8))
+    assert len(json.dumps(big)) < 2e6  # noise compresses worse than attention does
+
+
+def test_the_place_changes_the_value_but_not_the_reel():
+    a, b = value(frame=3), value(frame=4, layer=2)
+    assert a["reel"]["id"] == b["reel"]["id"] and a["id"] != b["id"] and (b["frame"], b["layer"], b["head"]) == (4, 2, 0)
+    empty = film_value(None, text=TEXT, lang="en")
+    assert empty["reel"] is None and empty["id"] != a["id"]
+
+
+def test_a_sample_goes_on_where_the_prompt_ends():
+    assert continued("The old man", " said\nit ") == [[" said", ""], ["\n", "↵"], ["it", ""], [" ", "·"]]
+    assert continued("", "a") == [["a", ""]] and continued("a ", "") == []
+    assert "".join(text for text, _ in continued("x \n", "  y\n\n z")) == "  y\n\n z"
+
+
+WRONG = [
+    (lambda: value(frame=40), "frames 0 to 39"),
+    (lambda: value(layer=4), "layers 0 to 3"),
+    (lambda: value(head=-1), "got head -1"),
+    (lambda: film_value(Reel(**vars(reel()) | {"samples": ["one"]}), text=TEXT, lang="en"), "samples 1"),
+    (lambda: film_value(with_prompt(np.zeros((40, 4, 4, 2, 3), np.uint8)), text=TEXT, lang="en"), "query and key last"),
+    (lambda: film_value(with_prompt(np.zeros((40, 4, 4, 2, 2))), text=TEXT, lang="en"), "expected uint8"),
+    (lambda: film_value(with_prompt(top=[[("a", 2.0)]] * 40), text=TEXT, lang="en"), "between 0 and 1"),
+    (lambda: film_value(with_prompt(top=[[("a", 0.5)]]), text=TEXT, lang="en"), "predictions for 1 frames of 40"),
+]
+
+
+def with_prompt(patterns=None, top=None) -> Reel:
+    patterns = np.zeros((40, 4, 4, 2, 2), np.uint8) if patterns is None else patterns
+    return Reel(**vars(reel()) | {"prompts": [FilmedPrompt("p", ["a", "b"], patterns, top or [[("a", 0.5)]] * 40)]})
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG)
+def test_what_does_not_fit_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_sentences_are_all_there():
+    with pytest.raises(KeyError, match="lacks play"):
+        film_value(None, text={key: "" for key in TEXT_KEYS if key != "play"}, lang="en")
+    assert packed_patterns(FILM.prompts[0].patterns).flags.c_contiguous
+
+
+# ---- in the browser -------------------------------------------------------------------------------------------------------------
+
+ROOT = "#gb_training_film"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The page on a model in a folder, which has no film, beside the embedded model, which has one."""
+    root = tmp_path_factory.mktemp("film")
+    folders, patch = folders_of([FILM], root), pytest.MonkeyPatch()
+    patch.setattr(service, "film_folder", lambda entry: folders.get(entry.name))
+    save_pretrained(random_model(tiny_config(n_heads=2, d_model=16), tokenizer=Tokenizer.load()), root / "mine")
+    store = ModelStore(Settings(model=str(root / "mine"), device="cpu"))
+    demo = ui.build(store)
+    _, url, _ = demo.launch(**ui.launch_options(store) | {"prevent_thread_lock": True, "quiet": True, "server_port": None})
+    yield url.rstrip("/")
+    demo.close()
+    patch.undo()
+
+
+def opened(page, url, query=f"model={NAME}&lang=en"):
+    page.goto(f"{url}/?tab=training&{query}")
+    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider")
+
+
+def at(page, frame):
+    page.wait_for_function(
+        "([s, f]) => document.querySelector(s + ' [data-frame]')?.dataset.frame === String(f)", arg=[ROOT, frame]
+    )
+
+
+def saved(page, button, kind):
+    with page.expect_download() as download:
+        button.click()
+        page.get_by_role("menuitem", name=kind, exact=True).click()
+    return download.value.path().read_text(encoding="utf-8-sig")
+
+
+def cells(page) -> np.ndarray:
+    return np.array(page.locator(f"{ROOT} .fm-cell").all_inner_texts(), float).reshape(4, 4)
+
+
+@pytest.mark.browser
+def test_the_slider_moves_heads_pattern_words_and_address(site, browser_page):
+    page = browser_page
+    opened(page, site, f"model={NAME}&lang=en&layer=3&head=0")
+    at(page, 39)
+    np.testing.assert_allclose(cells(page), FILM.induction[39], atol=0.00501)
+    page.locator(f"{ROOT} .fm-slider").focus()
+    page.keyboard.press("Home")
+    at(page, 0)
+    np.testing.assert_allclose(cells(page), FILM.induction[0], atol=0.00501)
+    assert "untrained" in page.inner_text(f"{ROOT} .fm-transport") and FILM.samples[0].strip()[:18] in page.inner_text(
+        f"{ROOT} .fm-sample"
+    )
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    at(page, 12)
+    page.wait_for_function("location.search.includes('frame=12')")
+    np.testing.assert_allclose(cells(page), FILM.induction[12], atol=0.00501)
+    assert f"step {FILM.steps[12]}," in page.inner_text(f"{ROOT} .fm-sample")
+    order = np.argsort(-FILM.prompts[0].top_probs[12])
+    assert page.inner_text(f"{ROOT} .fm-next .gb-token >> nth=0") == FILM.prompts[0].top_strings[12][order[0]].replace(" ", "·")
+    pattern = json.loads(saved(page, page.locator(f"{ROOT} .fm-one .gb-export"), "JSON"))
+    rows, expected = np.array([[*row[:2], row[4]] for row in pattern["rows"]]), FILM.prompts[0].attention(12)[3, 0]
+    assert pattern["step"] == FILM.steps[12] and len(rows) == 14 * 15 / 2
+    np.testing.assert_allclose(rows[:, 2], expected[rows[:, 0].astype(int), rows[:, 1].astype(int)], atol=6e-5)
+    page.reload()
+    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider")
+    at(page, 12)
+
+
+@pytest.mark.browser
+def test_it_plays_without_the_server_and_stops_at_the_end(site, browser_page):
+    page = browser_page
+    opened(page, site, f"model={NAME}&lang=en&frame=30")
+    at(page, 30)
+    page.wait_for_timeout(500)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator(f"{ROOT} .fm-speed").select_option("fast")
+    page.get_by_role("button", name="Play").click()
+    at(page, 39)
+    page.get_by_role("button", name="Play").wait_for()
+    assert asked == [], "nothing is asked while it plays"
+    page.wait_for_function("location.search.includes('frame=39')")
+    page.get_by_role("button", name="Play").click()  # from the beginning
+    page.wait_for_function("s => Number(document.querySelector(s + ' [data-frame]').dataset.frame) < 30", arg=ROOT)
+    page.get_by_role("button", name="Pause").click()
+    stopped = page.get_attribute(f"{ROOT} [data-frame]", "data-frame")
+    page.wait_for_function(f"location.search.includes('frame={stopped}')")
+    assert page.get_attribute(f"{ROOT} [data-frame]", "data-frame") == stopped
+
+
+@pytest.mark.browser
+def test_a_head_a_role_and_a_text_are_chosen_and_saved(site, browser_page):
+    page = browser_page
+    opened(page, site)
+    page.locator(f"{ROOT} .fm-cell[data-name=L2H1]").click()
+    page.wait_for_selector(f"{ROOT} .fm-title:has-text('Where L2H1 looks')")
+    page.wait_for_selector(f"{ROOT} .fm-title:has-text('L2H1 over time')")
+    page.wait_for_function("location.search.includes('layer=2') && location.search.includes('head=1')")
+    page.get_by_role("button", name="previous token").click()
+    np.testing.assert_allclose(cells(page), FILM.previous_token[39], atol=0.00501)
+    page.locator(f"{ROOT} .fm-link").click()
+    page.wait_for_selector(f"{ROOT} .fm-title:has-text('Where L0H3 looks')")
+    page.get_by_role("button", name="random tokens, twice").first.click()
+    pattern = json.loads(saved(page, page.locator(f"{ROOT} .fm-one .gb-export"), "JSON"))
+    assert pattern["tokens"][1] == "·table" and (pattern["layer"], pattern["head"]) == (0, 3)
+    table = saved(page, page.locator(f"{ROOT} .fm-stack .gb-export").first, "CSV").splitlines()
+    columns, rows = table[0].split(","), np.array([line.split(",") for line in table[1:]], float)
+    assert columns[5:] == list(ROLES) and len(rows) == 40 * 16
+    for i, role in enumerate(ROLES):
+        np.testing.assert_allclose(rows[:, 5 + i].reshape(40, 4, 4), getattr(FILM, role), atol=6e-7)
+    curve = json.loads(saved(page, page.locator(f"{ROOT} .fm-curves .gb-export").nth(1), "JSON"))
+    assert [row[3] for row in curve["rows"]] == list(FILM.first_copy_loss) and curve["columns"][3:] == [
+        "first_copy_loss",
+        "second_copy_loss",
+    ]
+    for export in (
+        f"{ROOT} .fm-curves .gb-export >> nth=0",
+        f"{ROOT} .fm-stack .gb-export >> nth=0",
+        f"{ROOT} .fm-one .gb-export",
+    ):
+        assert saved(page, page.locator(export), "SVG").startswith("<svg")
+    words_saved = json.loads(saved(page, page.locator(f"{ROOT} .fm-pair >> nth=1 >> .gb-export >> nth=1"), "JSON"))
+    assert [row[4] for row in words_saved["rows"]] == list(FILM.samples) and len(NEXT) == 5
+
+
+@pytest.mark.browser
+def test_the_bump_is_told_and_shown(site, browser_page):
+    page = browser_page
+    opened(page, site)
+    gain, bump = FILM.copy_gain, FILM.induction_bump
+    said = page.inner_text(f"{ROOT} .fm-bump")
+    assert f"from {gain[bump]:.2f} to {gain[bump + 1]:.2f} nats" in said and "L3H0" in said and "Olsson et al. (2022)" in said
+    page.get_by_role("button", name="Show that moment").click()
+    at(page, bump + 1)
+    chart = page.locator(f"{ROOT} .fm-chart").first.bounding_box()
+    page.mouse.click(chart["x"] + 56, chart["y"] + 60)
+    at(page, 0)
+
+
+@pytest.mark.browser
+def test_a_model_without_a_film_offers_one_and_stays_the_pages_model(site, browser_page):
+    page = browser_page
+    page.goto(f"{site}/?tab=training&lang=en")
+    page.get_by_role("button", name=f"Open the film of {NAME}").click()
+    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider")
+    assert "another model than" in page.inner_text("#gb_training_about")
+    page.wait_for_function("location.search.includes('film=glass-7m') && location.search.includes('mine')")
+    page.wait_for_selector("#gb_training_losses .main-svg")
+    page.wait_for_selector("#gb_training_sizes .main-svg")
+    page.goto(f"{site}/?tab=training&lang=en&film=gpt2")
+    page.wait_for_function("document.querySelector('#gb_message').innerText.includes('no film of the training of gpt2')")
+
+
+@pytest.mark.browser
+def test_phone_width_and_korean(site, browser_page):
+    page = browser_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, site, f"model={NAME}&lang=ko")
+    page.wait_for_selector("#gb_training_sizes .main-svg")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator(f"{ROOT} .fm-one").scroll_into_view_if_needed()
+    box = page.locator(f"{ROOT} .fm-transport").bounding_box()
+    assert -1 <= box["y"] < 40, "the slider stays in view"
+    assert re.search("[\uac00-\ud7a3]", page.inner_text(f"{ROOT} .fm-bump")) and page.locator(f"{ROOT} .fm-cell").count() == 16
