@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
 
 from gpt2_core.train.needs import needed
 from gpt2_core.train.settings import Settings
@@ -25,6 +25,8 @@ LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
 BLOCK = 1 << 16
 ZSTD_BLOCK = 1 << 12  # of compressed bytes: an adversarial frame grows by 32,768, which 4 KiB keep at 128 MiB
+
+Stream = Any  # whatever has read(): files, members of archives, decompressors
 
 UNREADABLE, TOO_LARGE, OTHER_KIND = "unreadable", "too large", "other kind of file"
 
@@ -137,7 +139,7 @@ def _tar(path: Path, place: Place) -> Iterator[Record]:
                 yield from _member(member.name, lambda m=member: archive.extractfile(m), place)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> Stream:
     name = path.name.lower()
     if name.endswith((".gz", ".tgz")):
         return gzip.open(path, "rb")
@@ -158,10 +160,10 @@ def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Place)
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith(".") and part != "." or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any(part.startswith(".") and part not in (".", "..") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
-def _member(name: str, open_member: Callable[[], IO[bytes] | None], place: Place) -> Iterator[Record]:
+def _member(name: str, open_member: Callable[[], Stream | None], place: Place) -> Iterator[Record]:
     inner, kind = place.within(name), TEXTS.get(PurePosixPath(name).suffix.lower())
     if kind is None and not name.lower().endswith((*LINES, ".parquet")):
         yield inner.failed(OTHER_KIND, PurePosixPath(name).suffix or "no ending")
@@ -173,7 +175,7 @@ def _member(name: str, open_member: Callable[[], IO[bytes] | None], place: Place
             yield from _guarded(inner, lambda: _table(name.lower(), stream, inner))
 
 
-def _table(name: str, stream: IO[bytes], place: Place) -> Iterator[Record]:
+def _table(name: str, stream: Stream, place: Place) -> Iterator[Record]:
     if name.endswith(".parquet"):
         yield from _parquet(stream, place)
     elif name.endswith(".gz"):
@@ -182,13 +184,13 @@ def _table(name: str, stream: IO[bytes], place: Place) -> Iterator[Record]:
         yield from _json_lines(_zstd_blocks(stream) if name.endswith(".zst") else _blocks(stream), place)
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def _blocks(stream: Stream) -> Iterator[bytes]:
     with stream:
         while block := stream.read(BLOCK):
             yield block
 
 
-def _zstd_blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def _zstd_blocks(stream: Stream) -> Iterator[bytes]:
     """Decompressed bytes, frame after frame; EOFError where the last frame is cut (the library's reader would stay silent)."""
     zstandard = needed("zstandard", "Reading .zst")
     frame, inside, rest = zstandard.ZstdDecompressor().decompressobj(), False, b""
@@ -228,10 +230,10 @@ def bounded_lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes | None]
         yield None if over else b"".join(parts)
 
 
-def _parquet(stream: IO[bytes], place: Place) -> Iterator[Record]:
+def _parquet(stream: Stream, place: Place) -> Iterator[Record]:
     """Rows of a table. A table within an archive is read into memory, for it is read from its end."""
     parquet, settings = needed("pyarrow.parquet", "Reading .parquet"), place.settings
-    if not stream.seekable() or isinstance(stream, tarfile.ExFileObject | zipfile.ZipExtFile):
+    if isinstance(stream, tarfile.ExFileObject | zipfile.ZipExtFile):
         data = stream.read(8 * settings.largest + 1)
         if len(data) > 8 * settings.largest:
             yield place.failed(TOO_LARGE, f"a table of more than {8 * settings.largest_mib} MiB within an archive")

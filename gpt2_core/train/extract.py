@@ -162,11 +162,11 @@ def markdown_text(text: str) -> str:
             else:
                 out.append(line)
         elif opening:
-            out.append(_prose(prose))
+            out += [_prose(prose)] if prose else []
             prose, fence = [], opening[1]
         else:
             prose.append(line)
-    return "\n".join([*out, _prose(prose)])
+    return "\n".join([*out, _prose(prose)] if prose else out)
 
 
 def _prose(lines: list[str]) -> str:

@@ -23,7 +23,7 @@ class Outcome:
     reason: str = ""
     detail: str = ""
     digest: str = ""
-    bytes: int = 0  # UTF-8 bytes of the text
+    text_bytes: int = 0  # UTF-8 bytes of the text
     tokens: bytes = b""  # as shards hold them, `<|endoftext|>` after the document (and after each piece of one that is cut)
     signature: bytes = b""  # MinHash, uint32; empty where near duplicates are not looked for
 
@@ -50,7 +50,7 @@ def outcome(record: Record, settings: Settings) -> Outcome:
         record.origin,
         record.size,
         digest=duplicates.digest(words) if words else duplicates.digest([document.text]),
-        bytes=sum(len(piece.encode()) for piece in pieces),
+        text_bytes=sum(len(piece.encode()) for piece in pieces),
         tokens=tokens_of(pieces),
         signature=duplicates.signature(words).astype("<u4").tobytes() if settings.near_duplicates and words else b"",
     )

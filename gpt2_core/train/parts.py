@@ -19,7 +19,7 @@ from gpt2_core.train.shards import write_whole
 
 PART_BYTES, PART_RECORDS = 64 << 20, 20_000
 BATCH_BYTES, BATCH_RECORDS = 1 << 20, 256  # what a worker is handed at once
-FIELDS = ("source", "origin", "size", "reason", "detail", "digest", "bytes")
+FIELDS = ("source", "origin", "size", "reason", "detail", "digest", "text_bytes")
 
 
 @dataclass(frozen=True)

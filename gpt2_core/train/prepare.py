@@ -90,7 +90,8 @@ def _prepare(names, out, settings, workers, allow_hub, say, progress) -> Prepare
 def _check_place(names: list[str], out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder.")
-    if out.is_dir() and not (out / MANIFEST).exists() and any(path.name != LOCK for path in out.iterdir()):
+    ours = (LOCK, f"{MANIFEST}.tmp")  # what a run that was killed before its manifest stood may leave
+    if out.is_dir() and not (out / MANIFEST).exists() and any(path.name not in ours for path in out.iterdir()):
         raise ValueError(f"--out {out} holds other files; give a new or an empty folder.")
     for name in names:
         if Path(name).is_dir() and out.resolve().is_relative_to(Path(name).resolve()):
@@ -151,7 +152,7 @@ def _write(sources: list[Source], out: Path, settings: Settings) -> None:
             tally.drop(found, *copy)
         else:
             split = "validation" if held_out(found.digest, settings.seed, settings.validation) else "train"
-            writers[split].add(np.frombuffer(found.tokens, TOKEN), found.bytes)
+            writers[split].add(np.frombuffer(found.tokens, TOKEN), found.text_bytes)
             tally.keep(found, split)
     for writer in writers.values():
         writer.close()

@@ -52,7 +52,7 @@ class Tally:
         self.frequency += np.bincount(ids, minlength=len(self.frequency))
         self.kept[found.source] += 1
         self.source_tokens[found.source] += len(ids)
-        self.splits[split].update({"documents": 1, "tokens": len(ids), "bytes": found.bytes})
+        self.splits[split].update({"documents": 1, "tokens": len(ids), "bytes": found.text_bytes})
 
     def _read(self, found: Outcome) -> None:
         self.read[found.source] += 1

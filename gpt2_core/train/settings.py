@@ -58,4 +58,5 @@ class Settings:
 
     def to_dict(self) -> dict:
         """As JSON keeps it in the manifest and the report."""
-        return asdict(self)
+        shares = {"validation": float(self.validation), "near_duplicates": float(self.near_duplicates)}  # 0 and 0.0 are one
+        return asdict(self) | shares
