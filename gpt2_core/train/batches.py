@@ -24,29 +24,36 @@ EPOCH, SPAN, NEGATIVES = 1, 2, 3  # streams of random numbers: equal seeds in di
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of text first, then `repeated` rows of repetition documents.
+    """Rows of text, and rows' worth of repetition documents; a row is `window` predictions in either.
 
-    tokens: Int [row, window + 1]; importance: Float [row, window], the weight of each prediction.
+    text: Int [row, window + 1], every prediction of it weighs 1. repeated: Int [document, length + 1]; importance: Float
+    [document, length], the weight of each of their predictions. Rows count text first, then the documents, several to a row.
     """
 
-    tokens: Int[Tensor, "row tokens"]
-    importance: Float[Tensor, "row window"]
-    repeated: int = 0
+    text: Int[Tensor, "row window+1"]
+    repeated: Int[Tensor, "document length+1"]
+    importance: Float[Tensor, "document length"]
 
     @property
-    def text(self) -> int:
-        return len(self.tokens) - self.repeated
+    def targets(self) -> Int[Tensor, " prediction"]:
+        """All tokens that are predicted."""
+        return torch.cat([self.text[:, 1:].flatten(), self.repeated[:, 1:].flatten()])
+
+    @property
+    def weight(self) -> float:
+        """The total weight of the predictions."""
+        return self.text[:, 1:].numel() + self.importance.sum().item()
 
     def rows(self, first: int, count: int) -> "Batch":
         """`count` rows from row `first` on."""
-        repeated = min(count, max(0, first + count - self.text))
-        return Batch(self.tokens[first : first + count], self.importance[first : first + count], repeated)
+        text, to_a_row = len(self.text), (self.text.shape[1] - 1) // self.importance.shape[1]
+        documents = slice(max(0, first - text) * to_a_row, max(0, first + count - text) * to_a_row)
+        return Batch(self.text[first : first + count], self.repeated[documents], self.importance[documents])
 
     def to(self, device: torch.device) -> "Batch":
         if device.type != "cuda":
             return self
-        tokens, importance = (t.pin_memory().to(device, non_blocking=True) for t in (self.tokens, self.importance))
-        return Batch(tokens, importance, self.repeated)
+        return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in (self.text, self.repeated, self.importance)))
 
 
 class Batches:
@@ -65,16 +72,13 @@ class Batches:
         self._epoch = lru_cache(maxsize=2)(self._new_epoch)
 
     def __call__(self, step: int) -> Batch:
-        window, repeated = self.recipe.data.window, int(self.repeated[step])
-        tokens = np.empty((self.recipe.batch.rows, window + 1), dtype=np.int64)
-        importance = np.ones((self.recipe.batch.rows, window), dtype=np.float32)
-        text = len(tokens) - repeated
-        for row in range(text):
-            tokens[row] = self.read(self.start(int(self.text_before[step]) + row))
-        if repeated:
-            random = np.random.default_rng([self.recipe.seed, SPAN, step])
-            tokens[text:], importance[text:] = repetitions(self.recipe.repetition, repeated, window, random)
-        return Batch(torch.from_numpy(tokens), torch.from_numpy(importance), repeated)
+        r, window, repeated = self.recipe.repetition, self.recipe.data.window, int(self.repeated[step])
+        text = np.empty((self.recipe.batch.rows - repeated, window + 1), dtype=np.int64)
+        for row in range(len(text)):
+            text[row] = self.read(self.start(int(self.text_before[step]) + row))
+        random, length = np.random.default_rng([self.recipe.seed, SPAN, step]), r.length or window
+        documents, importance = repetitions(r, repeated * (window // length), length, random)
+        return Batch(torch.from_numpy(text), torch.from_numpy(documents), torch.from_numpy(importance))
 
     def start(self, index: int) -> int:
         """Where the `index`-th window of the whole run begins."""
@@ -102,15 +106,16 @@ def repetition_rows(recipe: Recipe) -> np.ndarray:
     """How many rows of each step are repetition documents, int [step]; their running total never strays by a row."""
     r, steps = recipe.repetition, recipe.optimizer.steps
     last = r.share if r.final_share < 0 else r.final_share
-    wanted = np.cumsum(np.linspace(r.share, last, steps) * recipe.batch.rows)
+    progress = np.minimum(1, np.linspace(0, 1, steps) / r.fade)
+    wanted = np.cumsum((r.share + (last - r.share) * progress) * recipe.batch.rows)
     return np.diff(np.floor(wanted + 0.5).astype(np.int64), prepend=0)
 
 
-def repetitions(r: Repetition, rows: int, window: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Repetition documents [rows, window + 1] and the weight of each prediction [rows, window]."""
-    period = random.integers(r.period[0], r.period[1] + 1, (rows, 1))
-    span = random.integers(r.ids[0], r.ids[1], (rows, r.period[1]))
-    position = np.arange(window + 1)[None]
+def repetitions(r: Repetition, documents: int, length: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Repetition documents [document, length + 1] and the weight of each prediction [document, length]."""
+    period = random.integers(r.period[0], r.period[1] + 1, (documents, 1))
+    span = random.integers(r.ids[0], r.ids[1], (documents, r.period[1]))
+    position = np.arange(length + 1)[None]
     return np.take_along_axis(span, position % period, 1), (position[:, 1:] >= period).astype(np.float32)
 
 

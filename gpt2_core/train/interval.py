@@ -23,11 +23,11 @@ class Interval:
     def add(self, batch: Batch, text: float, repeated: float, grad_norm: float, seconds: float, flops: float) -> None:
         """Add a step: its summed losses over text and repetition documents, and what it cost."""
         self.steps += 1
-        self.tokens += batch.importance.numel()
+        self.tokens += batch.targets.numel()
         self.text_loss += text
-        self.text_weight += batch.importance[: batch.text].sum().item()
+        self.text_weight += batch.text[:, 1:].numel()
         self.repeated_loss += repeated
-        self.repeated_weight += batch.importance[batch.text :].sum().item()
+        self.repeated_weight += batch.importance.sum().item()
         self.grad_norm += grad_norm
         self.seconds += seconds
         self.flops += flops

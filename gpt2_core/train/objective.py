@@ -32,18 +32,16 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch, candidates: Candidates | None) -> Float[Tensor, " kind"]:
         """The summed loss [text, repetition documents] in nats; sampled where there are candidates, else exact."""
-        hidden, targets = self.hidden(batch.tokens[:, :-1]), batch.tokens[:, 1:].flatten()
-        importance, split = batch.importance.flatten(), batch.text * batch.importance.shape[1]
-        sums = []
-        for part in (slice(0, split), slice(split, None)):
-            given = (hidden[part], self.model.wte.weight, targets[part])
-            if not len(given[2]):
-                sums.append(torch.zeros((), device=hidden.device))
-            elif candidates is None:
-                sums.append(chunked_cross_entropy(*given, importance[part], **self.pieces))
-            else:
-                sums.append(sampled_cross_entropy(*given, candidates, importance[part], **self.pieces))
-        return torch.stack(sums)
+        parts = ((batch.text, None), (batch.repeated, batch.importance.flatten()))
+        return torch.stack([self._sum(tokens, importance, candidates) for tokens, importance in parts])
+
+    def _sum(self, tokens: Tensor, importance: Tensor | None, candidates: Candidates | None) -> Float[Tensor, ""]:
+        if not len(tokens):
+            return torch.zeros((), device=tokens.device)
+        given = (self.hidden(tokens[:, :-1]), self.model.wte.weight, tokens[:, 1:].flatten())
+        if candidates is None:
+            return chunked_cross_entropy(*given, importance, **self.pieces)
+        return sampled_cross_entropy(*given, candidates, importance, **self.pieces)
 
     def exact(self, tokens: Int[Tensor, "row tokens"]) -> Float[Tensor, ""]:
         """The summed exact loss of windows of text."""

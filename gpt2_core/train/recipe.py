@@ -50,7 +50,9 @@ class Repetition:
     """A share of the rows that repeat a random span, which only an induction head can predict."""
 
     share: float = 0.0
-    final_share: float = -1.0  # reached linearly at the last step; negative: as `share`
+    final_share: float = -1.0  # reached linearly after `fade` of the steps, and kept; negative: as `share`
+    fade: float = 1.0
+    length: int = 0  # tokens of a document, each attending only to itself; 0: a whole row
     ids: tuple[int, int] = (0, 50256)  # drawn uniformly from [low, high)
     period: tuple[int, int] = (16, 64)  # length of the span, uniform in [shortest, longest]
 
@@ -265,11 +267,17 @@ def _conditions(r: Recipe) -> list[tuple[str, bool, str]]:
         ("init.position_std", r.init.position_std >= 0, "0 or more"),
         ("repetition.share", 0 <= r.repetition.share <= 1, "a share from 0 to 1"),
         ("repetition.final_share", r.repetition.final_share <= 1, "a share from 0 to 1, or a negative number"),
+        ("repetition.fade", 0 < r.repetition.fade <= 1, "a share of the run above 0, up to 1"),
+        (
+            "repetition.length",
+            r.repetition.length >= 0 and (r.repetition.length == 0 or r.data.window % r.repetition.length == 0),
+            f"0, or a length that divides the window of {r.data.window}",
+        ),
         ("repetition.ids", 0 <= low < high <= vocabulary, f"[low, high) within the vocabulary of {vocabulary}"),
         (
             "repetition.period",
-            1 <= shortest <= longest <= r.data.window,
-            f"[shortest, longest] up to the window, {r.data.window}",
+            1 <= shortest <= longest <= (r.repetition.length or r.data.window),
+            f"[shortest, longest] up to the length of a document, {r.repetition.length or r.data.window}",
         )
         if r.repetition.share > 0 or r.repetition.final_share > 0
         else ("repetition.share", True, ""),

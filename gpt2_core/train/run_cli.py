@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except TrainingStopped as error:
+    except (TrainingStopped, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

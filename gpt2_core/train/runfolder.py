@@ -1,9 +1,10 @@
 """The folder of a run: whose it is, and where the run goes on."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from gpt2_core.train import recipe as recipes
 from gpt2_core.train.checkpoint import Found, newest, sweep
@@ -15,18 +16,16 @@ RECIPE, CHECKPOINTS, SNAPSHOTS, MODEL, LOCK = "recipe.toml", "checkpoints", "sna
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold the folder for this process. Raises ValueError if another process trains in it."""
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
     run.mkdir(parents=True, exist_ok=True)
-    with (run / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"Another process is training in {run}; wait for it, or give another --out.") from error
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(timeout=0)  # released by the system if this process is killed
+    except Timeout as error:
+        raise ValueError(f"Another process is training in {run}; wait for it, or give another --out.") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def claim(run: Path, recipe: Recipe, text: str) -> None:

@@ -1,6 +1,7 @@
 """Why a run ends before its last step: a signal, its time, or a number that is not finite."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ class Stop:
     @contextmanager
     def on_signals(self) -> Iterator["Stop"]:
         """Within, SIGINT and SIGTERM ask for a stop after the step at hand; a second one ends the process as usual."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self  # Python gives signals to the main thread only
+            return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def note(number: int, frame: object) -> None:

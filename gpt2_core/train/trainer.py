@@ -65,11 +65,10 @@ class Trainer:
 
         Raises TrainingStopped for a loss that is not finite and for a disk that refuses; the last checkpoint stays.
         """
-        self._begin()
-        bar = tqdm(
-            total=self.recipe.optimizer.steps, initial=self.step, unit="step", disable=None if self.ranks.first else True
-        )
+        hidden = None if self.ranks.first else True  # None: shown on a terminal only
+        bar = tqdm(total=self.recipe.optimizer.steps, initial=self.step, unit="step", disable=hidden)
         try:
+            self._begin()
             if self.step == 0:
                 self._look()
             batch = self.batches(self.step) if self.step < self.recipe.optimizer.steps else None
@@ -78,7 +77,9 @@ class Trainer:
                 bar.update()
                 self._due(stopping)
                 if stopping and self.step < self.recipe.optimizer.steps:
-                    return stop.reason or "another process was asked to"
+                    reason = stop.reason or "another process was asked to"
+                    self.log.write("stopped", self.step, reason=reason)
+                    return reason
             self._finish()
             return None
         except OSError as error:
@@ -94,13 +95,14 @@ class Trainer:
         start, o = time.perf_counter(), self.recipe.optimizer
         candidates = self._candidates(batch)
         mine = batch.rows(self.ranks.rank * self.rows, self.rows)
-        sums = self._backward(mine, candidates, batch.importance.sum().item())
+        sums = self._backward(mine, candidates, batch.weight)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), o.clip)
         # the next batch is made while an accelerator still computes this one
         upcoming = self.batches(self.step + 1) if self.step + 1 < o.steps else None
         seen = self.ranks.sum(torch.cat([sums.cpu().double(), torch.tensor([float(stopping)], dtype=torch.float64)])).tolist()
         if not (math.isfinite(seen[0]) and math.isfinite(seen[1]) and math.isfinite(norm.item())):
-            raise TrainingStopped(self._not_finite(seen[0] + seen[1], norm.item()))
+            what = f"The loss is {seen[0] + seen[1]}, the gradient's norm {norm.item()}"
+            raise TrainingStopped(self._not_finite(f"{what} in the update after step {self.step}, which was not made"))
         set_learning_rate(self.optimizer, learning_rate(o, self.step))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -131,7 +133,7 @@ class Trainer:
         if not trains_sampled(self.recipe, self.step):
             return None
         r = self.recipe
-        chosen = choose_candidates(batch.tokens[:, 1:], r.config.d_vocab, r.loss.negatives, negatives_seed(r, self.step))
+        chosen = choose_candidates(batch.targets, r.config.d_vocab, r.loss.negatives, negatives_seed(r, self.step))
         return Candidates(chosen.ids.to(self.ranks.device), chosen.log_weight.to(self.ranks.device))
 
     # -- what is due after a step
@@ -159,6 +161,8 @@ class Trainer:
     def _look(self) -> None:
         """Evaluate, and keep a snapshot if one is due."""
         v = evaluate(self.objective, self.windows, self.recipe, self.shards, self.ranks)
+        if not math.isfinite(v.loss):
+            raise TrainingStopped(self._not_finite(f"The validation loss is {v.loss} at step {self.step}"))
         self.validation = v
         self.log.write("evaluation", self.step, tokens=self.tokens, validation_loss=v.loss, bits_per_byte=v.bits_per_byte)
         if self.ranks.first:
@@ -207,6 +211,8 @@ class Trainer:
         }
 
     def _save(self) -> None:
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise TrainingStopped(self._not_finite(f"A weight is not finite after step {self.step}, which was not saved"))
         state = {
             "step": self.step,
             "tokens": self.tokens,
@@ -249,17 +255,13 @@ class Trainer:
     def _kept(self) -> str:
         if self.last_saved is None:
             return "no checkpoint was written yet"
-        return f"the checkpoint {self.last_saved} is whole, and the same command goes on from it"
+        return f"the last good checkpoint is {self.last_saved}"
 
-    def _not_finite(self, loss: float, norm: float) -> str:
-        what = f"The loss is {loss}" if not math.isfinite(loss) else f"The gradient's norm is {norm}"
-        return (
-            f"{what} in the update after step {self.step}, so it was not applied: {self._kept()}; a lower learning rate, a longer "
-            "warm-up or a smaller [init] std usually helps (in a new --out)."
-        )
+    def _not_finite(self, what: str) -> str:
+        return f"{what}: {self._kept()}; a lower learning rate or a longer warm-up usually helps (in a new --out)."
 
     def _refused(self, error: OSError) -> str:
-        return f"Writing at step {self.step} failed ({error}): {self._kept()}; make room or repair the disk first."
+        return f"Writing at step {self.step} failed ({error}): {self._kept()}; make room, then the same command goes on."
 
 
 def machine(ranks: Ranks) -> str:
