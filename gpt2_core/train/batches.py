@@ -30,8 +30,8 @@ class Batch:
     [document, length], the weight of each of their predictions. Rows count text first, then the documents, several to a row.
     """
 
-    text: Int[Tensor, "row window+1"]
-    repeated: Int[Tensor, "document length+1"]
+    text: Int[Tensor, "row tokens"]
+    repeated: Int[Tensor, "document repeated_tokens"]
     importance: Float[Tensor, "document length"]
 
     @property

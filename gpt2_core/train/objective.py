@@ -21,7 +21,7 @@ class Objective(nn.Module):
         self.model, self.dtype, self.pieces = model, dtype, {"chunk": chunk, "compiled": compiled}
         if compiled and model.wte.weight.is_cuda:
             for block in model.h:
-                block.compile(dynamic=False)
+                block.compile()
 
     def hidden(self, tokens: Int[Tensor, "row pos"]) -> Float[Tensor, "n d_model"]:
         """The final LayerNorm's output at every position, rows joined, in the dtype of the products."""

@@ -27,7 +27,7 @@ class Plan:
     loss_bytes: int
 
 
-def plan(recipe: Recipe, devices: int, tflops: float, utilisation: float) -> Plan:
+def plan(recipe: Recipe, devices: int, tflops: float | int, utilisation: float | int) -> Plan:
     """The costs on `devices` of `tflops` (peak of one, in the recipe's dtype) at a given share of it.
 
     The exact loss is counted throughout; activations are not in the memory: they depend on the kernels (measure one step).

@@ -31,6 +31,6 @@ def snapshot_steps(steps: int, count: int) -> tuple[int, ...]:
     if count > steps:
         return tuple(range(steps + 1))
     points = count - 1
-    while len(spaced := np.unique(np.geomspace(1, steps, points).round().astype(int))) < count - 1:
+    while len(spaced := np.unique(np.geomspace(steps, 1, points).round().astype(int))) < count - 1:
         points += 1  # the first ones fall on the same whole number
     return (0, *(int(step) for step in spaced[-(count - 1) :]))
