@@ -86,18 +86,26 @@ def _ones(targets: Tensor) -> Tensor:
     return torch.ones(targets.shape, device=targets.device)
 
 
-def _losses(logits: Tensor, log_weight: Tensor | None, target: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
-    """The weighed losses [n 1] of logits [n V], and their gradient [n V] in the dtype of the logits; target, importance [n 1]."""
-    exact = logits.float()
-    logprobs = (exact if log_weight is None else exact + log_weight).log_softmax(-1)
+def _losses(logits: Tensor, log_weight: Tensor | None, target: Tensor, importance: Tensor) -> Tensor:
+    """The weighed losses [n 1] of logits [n V]; target, importance [n 1]."""
+    exact = logits.float() if log_weight is None else logits.float() + log_weight
+    return (exact.logsumexp(-1, keepdim=True) - exact.gather(1, target)) * importance
+
+
+def _losses_and_gradient(
+    logits: Tensor, log_weight: Tensor | None, target: Tensor, importance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same, and their gradient [n V] in the dtype of the logits."""
+    exact = logits.float() if log_weight is None else logits.float() + log_weight
+    logprobs = exact.log_softmax(-1)
     hit = torch.arange(logits.shape[1], device=logits.device) == target
     gradient = (logprobs.exp() - hit.float()) * importance
     return -logprobs.gather(1, target) * importance, gradient.to(logits.dtype)
 
 
-@lru_cache(maxsize=1)
-def _compiled_losses():
-    return torch.compile(_losses, dynamic=True)
+@lru_cache(maxsize=2)
+def _compiled(kernel):
+    return torch.compile(kernel, dynamic=True)
 
 
 class _Chunked(torch.autograd.Function):
@@ -105,19 +113,23 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, weight, targets, importance, log_weight, chunk, compiled):
-        kernel = _compiled_losses() if compiled else _losses
-        hidden, rows = hidden.detach(), weight.detach().to(hidden.dtype)
         learning = any(ctx.needs_input_grad[:2])
+        kernel = _losses_and_gradient if learning else _losses
+        kernel = _compiled(kernel) if compiled else kernel
+        hidden, rows = hidden.detach(), weight.detach().to(hidden.dtype)
         hidden_grad = torch.empty_like(hidden) if learning else None
         weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if learning else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for at in range(0, len(targets), chunk):
             part = slice(at, at + chunk)
-            losses, gradient = kernel(hidden[part] @ rows.T, log_weight, targets[part, None], importance[part, None])
+            given = (hidden[part] @ rows.T, log_weight, targets[part, None], importance[part, None])
+            if not learning:
+                total += kernel(*given).sum()
+                continue
+            losses, gradient = kernel(*given)
             total += losses.sum()
-            if learning:
-                torch.mm(gradient, rows, out=hidden_grad[part])
-                weight_grad += gradient.T @ hidden[part]
+            torch.mm(gradient, rows, out=hidden_grad[part])
+            weight_grad += gradient.T @ hidden[part]
         ctx.save_for_backward(hidden_grad, weight_grad)
         ctx.weight_dtype = weight.dtype
         return total
