@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gpt2_core.train.needs import needed
+from gpt2_core.train.needs import Missing, needed
 from gpt2_core.train.settings import Settings
 
 TEXTS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html"}
@@ -120,6 +120,8 @@ def _guarded(place: Place, read: Callable[[], Iterable[Record]]) -> Iterator[Rec
         for record in read():
             count += 1
             yield record
+    except (Missing, MemoryError):  # of this machine, not of the file
+        raise
     except Exception as error:
         if count:
             yield place.failed(UNREADABLE, f"broken after {count} records: {_sentence(error)}")

@@ -79,7 +79,7 @@ def bands(threshold: float | int, permutations: int = PERMUTATIONS) -> tuple[int
 
 
 class Seen:
-    """The documents kept so far. About 6 KB of memory a document while near copies are looked for, 0.3 KB otherwise."""
+    """The documents kept so far. About 7 KB of memory and 0.15 ms a document while near copies are looked for, 0.3 KB otherwise."""
 
     def __init__(self, threshold: float | int) -> None:
         self.threshold = threshold

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub as sources: `hf:owner/name`, streamed, and only where the command allows it.
+"""Data sets of the Hugging Face hub as sources: `hf:owner/name` or `hf:owner/name:configuration`, streamed, and only where the command allows it.
 
 Nothing is contacted without `--hub`. The revision is pinned when a preparation starts, so that going on later reads the same rows.
 """
@@ -18,22 +18,29 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class HubSource:
-    """A data set at a revision."""
+    """A data set, its configuration ("" for the only one) and its revision."""
 
     id: str
     revision: str
+    config: str = ""
+
+
+def parts_of(name: str) -> tuple[str, str]:
+    """(id, configuration) of `hf:owner/name` or `hf:owner/name:configuration`."""
+    id, _, config = name.removeprefix(PREFIX).partition(":")
+    return id, config
 
 
 def refused(name: str) -> ValueError:
     """What a user who did not allow the hub is told: what would be streamed, and how to allow it."""
-    id = name.removeprefix(PREFIX)
+    id, _ = parts_of(name)
     about = KNOWN.get(id, f"see https://huggingface.co/datasets/{id} for its licence and size")
     return ValueError(f"{name} would be streamed from the Hugging Face hub ({about}); add --hub to allow that.")
 
 
 def pin(name: str) -> tuple[HubSource, str]:
     """The data set at its present revision, and a sentence with its licence and size. Raises ValueError where it is not found."""
-    id = name.removeprefix(PREFIX)
+    id, config = parts_of(name)
     hub = needed("huggingface_hub", "Reading the hub")
     try:
         info = hub.HfApi().dataset_info(id, files_metadata=True)
@@ -42,20 +49,26 @@ def pin(name: str) -> tuple[HubSource, str]:
     size = sum(file.size or 0 for file in info.siblings or ())
     licence = (info.card_data or {}).get("license") or "unknown: look at its card"
     sentence = f"{id} at {info.sha[:12]}: licence {licence}, {size / 1e9:.1f} GB in all its files."
-    return HubSource(id, info.sha), sentence
+    return HubSource(id, info.sha, config), sentence
 
 
 def read_hub(source: HubSource, place: Place, skip: int) -> Iterator[Record]:
     """The rows of the data set's `train` split from `skip` on. A broken connection ends the run, for rows must not go missing."""
-    rows = _stream(source)
-    for number, row in enumerate(rows.skip(skip) if skip else rows, skip + 1):
-        yield row_record(row, place.within(number))
+    rows, number = _stream(source), skip
+    try:
+        for number, row in enumerate(rows.skip(skip) if skip else rows, skip + 1):
+            yield row_record(row, place.within(number))
+    except Exception as error:  # whatever the network and the library raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"hf:{source.id} broke off after row {number} ({what}); run the same command again, it goes on."
+        ) from error
 
 
 def _stream(source: HubSource) -> Any:
     library = needed("datasets", "Reading a hub data set")
     try:
-        return library.load_dataset(source.id, split="train", streaming=True, revision=source.revision)
+        return library.load_dataset(source.id, source.config or None, split="train", streaming=True, revision=source.revision)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"hf:{source.id} cannot be streamed ({type(error).__name__}: {str(error).splitlines()[0]})."

@@ -3,6 +3,8 @@
 import re
 from dataclasses import asdict, dataclass
 
+from gpt2_core.train.shards import SHARD_TOKENS
+
 MIB = 1 << 20
 
 
@@ -35,7 +37,7 @@ class Settings:
     text_key: str = "text"
     url_key: str = "url"
     largest_mib: int = 64
-    shard_tokens: int = 100_000_000
+    shard_tokens: int = SHARD_TOKENS
 
     def __post_init__(self) -> None:
         checks = {

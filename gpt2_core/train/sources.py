@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from gpt2_core.train.documents import LINES, TARS, TEXTS, Place, Record, files_of, read_path
-from gpt2_core.train.hub import PREFIX, HubSource, pin, read_hub, refused
+from gpt2_core.train.hub import PREFIX, HubSource, parts_of, pin, read_hub, refused
 from gpt2_core.train.settings import Settings
 
 
@@ -49,7 +49,8 @@ def look_at(names: list[str], allow_hub: bool = False, known: list[dict] | None 
 
 def _pinned(name: str, known: dict | None) -> tuple[HubSource, str]:
     if known and known["name"] == name:
-        return HubSource(name.removeprefix(PREFIX), known["state"]), f"{name} goes on at revision {known['state'][:12]}."
+        id, config = parts_of(name)
+        return HubSource(id, known["state"], config), f"{name} goes on at revision {known['state'][:12]}."
     return pin(name)
 
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -248,6 +249,31 @@ def test_a_hub_data_set_is_streamed_at_one_revision(monkeypatch):
     monkeypatch.setattr(sources, "pin", lambda name: pytest.fail("pinned again"))
     later, _ = sources.look_at(["hf:some/thing"], allow_hub=True, known=[found[0].remembered()])
     assert later == found and asked[0].revision == "abc123"
+
+
+def test_a_broken_connection_ends_the_run_and_loses_no_rows(monkeypatch):
+    def rows():
+        yield {"text": "row"}
+        raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(hub, "_stream", lambda source: rows())
+    found = hub.read_hub(hub.HubSource("some/thing", "abc"), Place(0, "", Settings()), 0)
+    assert next(found).data == "row"
+    with pytest.raises(
+        ValueError, match=r"hf:some/thing broke off after row 1 \(ConnectionError: reset by peer\); run the same"
+    ):
+        next(found)
+
+
+def test_configurations_of_a_hub_data_set():
+    assert hub.parts_of("hf:a/b") == ("a/b", "") and hub.parts_of("hf:a/b:c-1") == ("a/b", "c-1")
+
+
+def test_a_missing_library_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch):
+    (tmp_path / "x.jsonl.zst").write_bytes(zstandard.compress(LINES))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(ValueError, match="Reading .zst needs zstandard: pip install -r requirements-train.txt"):
+        read(tmp_path / "x.jsonl.zst")
 
 
 def test_a_hub_data_set_that_is_not_found(monkeypatch):

@@ -80,13 +80,16 @@ def test_totals_and_tokens_against_a_naive_loop(tmp_path):
 
 
 def test_every_reason_is_counted_once(tmp_path):
-    good = "The boats that came home were tied to the wall, and the men have gone up the hill with their nets. " * 2
-    good += story(1, 60)
+    good = (
+        "The harbour lay quiet that evening, and the boats that have come home were tied to the wall with old ropes. "
+        "A woman walked along the stones to see whether her brother would be among the men who carried nets up the hill. "
+        "She asked the first of them, and he shook his head; the second only pointed out to sea, where nothing moved."
+    )
     folder = tmp_path / "in"
     folder.mkdir()
     files = {
         "1.txt": good.encode(),
-        "2.md": f"# {good.upper()}".encode(),
+        "2.md": f"# {good.title()}".encode(),
         "3.txt": (good + " again").encode(),
         "4.txt": b"too short a text in English for that rule to pass it",
         "5.txt": ("Der Hafen lag an diesem Abend still, und die Boote waren mit alten Seilen festgemacht. " * 3).encode(),
@@ -341,10 +344,3 @@ def test_a_full_disk_is_one_sentence_and_not_the_end(tmp_path, capsys, monkeypat
     assert main(command) == 0
     run(folder, tmp_path / "whole")
     assert bytes_of(out) == bytes_of(tmp_path / "whole")
-
-
-def test_a_missing_library_is_named(monkeypatch):
-    from gpt2_core.train.needs import needed
-
-    with pytest.raises(ValueError, match="Reading x needs nowhere: pip install -r requirements-train.txt"):
-        needed("nowhere.at.all", "Reading x")
