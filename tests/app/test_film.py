@@ -137,7 +137,7 @@ def site(tmp_path_factory):
 
 def opened(page, url, query=f"model={NAME}&lang=en"):
     page.goto(f"{url}/?tab=training&{query}")
-    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider")
+    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider", timeout=90_000)  # the first visit, on a machine at work
 
 
 def at(page, frame):
@@ -262,14 +262,14 @@ def test_the_bump_is_told_and_shown(site, browser_page):
 def test_a_model_without_a_film_offers_one_and_stays_the_pages_model(site, browser_page):
     page = browser_page
     page.goto(f"{site}/?tab=training&lang=en")
-    page.get_by_role("button", name=f"Open the film of {NAME}").click()
-    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider")
+    page.get_by_role("button", name=f"Open the film of {NAME}").click(timeout=90_000)
+    page.wait_for_selector(f"{ROOT} [data-painted] .fm-slider", timeout=90_000)
     assert "another model than" in page.inner_text("#gb_training_about")
     page.wait_for_function("location.search.includes('film=glass-7m') && location.search.includes('mine')")
     page.wait_for_selector("#gb_training_losses .main-svg")
     page.wait_for_selector("#gb_training_sizes .main-svg")
     page.goto(f"{site}/?tab=training&lang=en&film=gpt2")
-    page.wait_for_function("document.querySelector('#gb_message').innerText.includes('no film of the training of gpt2')")
+    page.wait_for_selector("#gb_message :text('no film of the training of gpt2')", timeout=90_000)
 
 
 @pytest.mark.browser

@@ -33,6 +33,8 @@ states = st.builds(
     position=st.none() | places,
     layer=layers,
     head=heads,
+    film=st.sampled_from(["", "glass-7m"]),
+    frame=st.none() | st.integers(0, 999),
     tab=st.sampled_from(TABS),
     lang=st.sampled_from(LANGUAGES),
 )
@@ -69,6 +71,7 @@ def test_the_shortest_address_is_language_prompt_and_model():
         ("lang=tlh", "There is no language 'tlh'"),
         ("position=-1", "position='-1'; expected a whole number"),
         ("layer=two", "layer='two'; expected a whole number"),
+        ("frame=last", "frame='last'; expected a whole number"),
         ("head=%D9%A3", "expected a whole number"),  # an Arabic digit
         ("position=9999999", "expected a whole number"),
         ("plan=%7B", "not JSON"),
