@@ -15,7 +15,7 @@ from interp.film import COPY_GAIN, INDUCTION, Film
 from interp.film_store import JSON, TENSORS
 from interp.trained import Trained
 
-BOOKS = "755 public-domain books, from github.com/mlschmitt/classic-books-markdown"
+BOOKS = "public-domain books, from github.com/mlschmitt/classic-books-markdown"
 NOT_IN_RECIPE = ("name", "data", "evaluation", "save", "log")  # sections that say nothing about how the weights came to be
 
 
@@ -92,7 +92,7 @@ without a download. This card is written by `python -m interp.publish` from what
 
 
 def _abilities(facts: Facts) -> str:
-    window, n_ctx = facts.trained.window, facts.config.n_ctx
+    window, n_ctx = facts.trained.recipe.data.window, facts.config.n_ctx
     paragraphs = [
         "**Expect grammar, not knowledge.** It writes English-looking fragments of old novels. It knows no facts, follows no "
         "instructions, and repeats what public-domain books of past centuries say, their prejudices included. It is for looking "
@@ -125,18 +125,20 @@ def _induction(film: Film) -> str:
 
 
 def _repetition(trained: Trained) -> str:
-    title, (first, last) = "Repetition documents", trained.shares
+    title, r = "Repetition documents", trained.recipe.repetition
     if not trained.repetition_rows:
         return _section(title, "None: it was trained on the books alone.")
     over_all = trained.repetition_tokens / (trained.repetition_tokens + trained.text_tokens)
-    course = "" if first == last else f" ({first:.1%} at the first step, changing evenly to {last:.1%} at the last)"
-    (shortest, longest), (low, high) = trained.period, trained.ids
+    last = r.share if r.final_share < 0 else r.final_share
+    when = "at the last" if r.fade == 1 else f"after {r.fade:.0%} of the steps"
+    course = "" if r.share == last else f" ({r.share:.1%} at the first step, changing evenly to {last:.1%} {when})"
+    (shortest, longest), (low, high) = r.period, r.ids
     return _section(
         title,
         f"Of what it was trained on, {over_all:.1%} was not text{course}: {shortest} to {longest} random tokens (ids {low} to "
-        f"{high - 1}), repeated to fill the window. Nothing in them can be predicted but the repetition, so the first copy "
-        "was not trained on. They are there so that copying is learnt within the compute at hand. What this model shows of "
-        "induction is therefore trained for; that books alone would have brought it about is not shown.",
+        f"{high - 1}), repeated to fill {r.length or trained.recipe.data.window} positions. Nothing in them can be predicted but the "
+        "repetition, so the first copy was not trained on. They are there so that copying is learnt within the compute at hand. "
+        "What this model shows of induction is therefore trained for; that books alone would have brought it about is not shown.",
     )
 
 
@@ -200,14 +202,15 @@ def _samples(facts: Facts) -> str:
 
 
 def _recipe(trained: Trained) -> str:
-    rows = [["", ""], ["seed", _value(trained.recipe.get("seed"))]]
-    for section, content in trained.recipe.items():
+    recipe = trained.recipe
+    rows = [["", ""], ["seed", _value(recipe.seed)]]
+    for section, content in recipe.to_dict().items():
         if section not in NOT_IN_RECIPE and isinstance(content, dict):
             rows.append([section, ", ".join(f"{key} {_value(value)}" for key, value in content.items())])
     return _section(
         "Recipe",
-        f"AdamW, {trained.steps:,} steps of {trained.rows} rows of {trained.window} tokens. The keys are explained in "
-        "`gpt2_core/train/recipe.py`.",
+        f"AdamW, {recipe.optimizer.steps:,} steps of {recipe.batch.rows} rows of {recipe.data.window} tokens. The keys are explained "
+        "in `gpt2_core/train/recipe.py`.",
         _table(rows),
     )
 

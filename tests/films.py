@@ -24,13 +24,14 @@ def training(name: str, step: int, steps: int, **changes) -> dict:
     data = {"fingerprint": "0" * 64, "train_tokens": 1000, "validation_tokens": 500, "validation_bytes": 2100}
     tokens = {"tokens": 128 * step, "bits_per_byte": 3.5 - done, "validation_tokens": 500, "seconds": 0.5 * step}
     recipe = {
-        **{
-            "name": name,
-            "seed": 7,
-            "model": {"n_layers": 2, "d_model": 16},
-            "data": {"folder": "/secret/place/books", "window": 32},
-        },
-        **{"batch": {"rows": 4, "rows_at_once": 2}, "optimizer": {"learning_rate": 0.002, "steps": steps}, "save": {"keep": 2}},
+        "name": name,
+        "seed": 7,
+        "model": {"n_layers": 2, "n_heads": 2, "d_model": 16},
+        "data": {"folder": "/secret/place/books", "window": 32},
+        "batch": {"rows": 4, "rows_at_once": 2},
+        "optimizer": {"learning_rate": 0.002, "steps": max(steps, 1)},
+        "evaluation": {"every": 10, "tokens": 500, "rows_at_once": 2},
+        "save": {"every": 10, "keep": 2},
         "repetition": {"share": 0.25, "final_share": 0.05, "ids": [100, 20000], "period": [4, 9]},
     }
     said = {"recipe": recipe, "data": data, "machine": "1 x test, 1 thread(s)"}

@@ -187,6 +187,11 @@ def parse(text: str) -> Recipe:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"not valid TOML: {error}") from error
+    return from_dict(table)
+
+
+def from_dict(table: dict[str, Any]) -> Recipe:
+    """The recipe in a nested dict such as `Recipe.to_dict` gives, lists for tuples where it went through JSON."""
     return _build(Recipe, table, "")
 
 
@@ -238,7 +243,7 @@ def _value(hint: Any, value: Any, key: str) -> Any:
             raise ValueError(f"{_spelled(key)} is {value!r}, expected one of {', '.join(map(repr, typing.get_args(hint)))}.")
         return value
     if hint == tuple[int, int]:
-        if not (isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value)):
+        if not (isinstance(value, (list, tuple)) and len(value) == 2 and all(type(v) is int for v in value)):
             raise ValueError(f"{_spelled(key)} is {value!r}, expected two whole numbers [low, high].")
         return tuple(value)
     if hint is float and type(value) is int:

@@ -14,6 +14,8 @@ from films import tiny_model, tiny_run, training
 
 from gpt2_core import generate, load
 from gpt2_core.checkpoints import save_pretrained
+from gpt2_core.train.batches import repetition_rows
+from gpt2_core.train.recipe import from_dict
 from interp import card, heads
 from interp.film import ROLES, Measurement
 from interp.film_store import read
@@ -110,22 +112,11 @@ def test_tokens_and_epochs_step_by_step(row, text):
     assert "4 to 9 random tokens (ids 100 to 19999)" in flat
 
 
-def test_the_trainer_counts_repetition_rows_alike():
-    batches = pytest.importorskip("gpt2_core.train.batches")
-    recipes = pytest.importorskip("gpt2_core.train.recipe")
-    for share, final, steps, rows in ((0.25, 0.05, 200, 4), (0.3, -1.0, 77, 6), (0.0, 0.5, 1001, 16), (0.1, 0.1, 33, 7)):
-        said = training("x", steps, steps)["recipe"]
-        repetition = said["repetition"] | {"share": share, "final_share": final}
-        trained = Trained.read(training("x", steps, steps, recipe=said | {"repetition": repetition, "batch": {"rows": rows}}))
-        toml = f"""name = "x"
-            model = {{n_layers = 1, n_heads = 1, d_model = 8}}
-            data = {{folder = "x", window = 32}}
-            batch = {{rows = {rows}, rows_at_once = 1}}
-            optimizer = {{learning_rate = 0.1, steps = {steps}}}
-            evaluation = {{every = 1, tokens = 64, rows_at_once = 1}}
-            save = {{every = 1}}
-            repetition = {{share = {share}, final_share = {final}, period = [4, 9]}}"""
-        assert batches.repetition_rows(recipes.parse(toml)).sum() == trained.repetition_rows
+def test_the_recipe_is_the_trainers():
+    said = training("x", 200, 200)["recipe"]
+    trained = Trained.read(training("x", 200, 200, recipe=said))
+    assert trained.recipe == from_dict(json.loads(json.dumps(trained.recipe.to_dict())))
+    assert trained.repetition_rows == repetition_rows(trained.recipe).sum() > 0
 
 
 def test_the_cards_heads(done, text):
@@ -196,17 +187,26 @@ def test_without_an_induction_head(done, score, gain):
 
 
 def test_without_repetition_documents(done):
-    f = facts(done)
-    said = card.card(replace(f, trained=replace(f.trained, share=0.0, final_share=-1.0)))
+    said = card.card(mixed(facts(done), share=0.0, final_share=-1.0))
     assert "None: it was trained on the books alone." in said and "25,600 of text" in said and "and 0 in repetition" in said
-    constant = card.card(replace(f, trained=replace(f.trained, share=0.25, final_share=-1.0)))
+    constant = card.card(mixed(facts(done), share=0.25, final_share=-1.0))
     assert "25.0% was not text:" in " ".join(constant.split())
+    early = " ".join(card.card(mixed(facts(done), fade=0.5, length=16)).split())
+    assert "changing evenly to 5.0% after 50% of the steps" in early and "repeated to fill 16 positions" in early
+
+
+def mixed(f, **repetition):
+    recipe = f.trained.recipe
+    return replace(f, trained=replace(f.trained, recipe=replace(recipe, repetition=replace(recipe.repetition, **repetition))))
 
 
 def test_windows_as_long_as_the_context_need_no_warning(done):
     f = facts(done)
     assert "**Short memory.** It was trained on windows of 32 tokens" in card.card(f)
-    assert "Short memory" not in card.card(replace(f, trained=replace(f.trained, window=64)))
+    recipe = replace(
+        f.trained.recipe, data=replace(f.trained.recipe.data, window=64), model=replace(f.trained.recipe.model, n_ctx=64)
+    )
+    assert "Short memory" not in card.card(replace(f, trained=replace(f.trained, recipe=recipe)))
 
 
 def test_texts_cannot_break_the_card(done):
@@ -243,6 +243,7 @@ def test_names_count_parameters():
         ({"steps": None}, "says steps is None"),
         ({"validation_loss": "low"}, "says validation_loss is 'low'"),
         ({"recipe": {}}, "says data.folder is None"),
+        ({"recipe": {"data": {"folder": "x"}}}, "lacks 'name'"),
         ({"data": {"train_tokens": 3}}, "tells of no training"),
         ({"machine": 3}, "says machine is 3"),
     ],
