@@ -36,7 +36,7 @@ def chunked_cross_entropy(
     compiled: one kernel of torch.compile for the softmax, the loss and the gradient (1.7 times as fast on a CPU, once compiled).
     """
     importance = _ones(targets) if importance is None else importance
-    return _Chunked.apply(hidden, weight, targets, importance, None, chunk, compiled)
+    return _sum(hidden, weight, targets, importance, None, chunk, compiled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def sampled_cross_entropy(
         raise ValueError("A target is not among the candidates; choose_candidates must see all targets of the step.")
     rows = weight.index_select(0, candidates.ids)
     importance = _ones(targets) if importance is None else importance
-    return _Chunked.apply(hidden, rows, index, importance, candidates.log_weight, chunk, compiled)
+    return _sum(hidden, rows, index, importance, candidates.log_weight, chunk, compiled)
 
 
 def _ones(targets: Tensor) -> Tensor:
@@ -108,12 +108,16 @@ def _compiled(kernel):
     return torch.compile(kernel, dynamic=True)
 
 
+def _sum(*inputs) -> Tensor:
+    # needs_input_grad does not know of no_grad, and inside the function gradients are always off
+    return _Chunked.apply(torch.is_grad_enabled(), *inputs)
+
+
 class _Chunked(torch.autograd.Function):
     """The sum of the losses, with both gradients made beside it."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, targets, importance, log_weight, chunk, compiled):
-        learning = any(ctx.needs_input_grad[:2])
+    def forward(ctx, learning, hidden, weight, targets, importance, log_weight, chunk, compiled):
         kernel = _losses_and_gradient if learning else _losses
         kernel = _compiled(kernel) if compiled else kernel
         hidden, rows = hidden.detach(), weight.detach().to(hidden.dtype)
@@ -137,4 +141,4 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         hidden_grad, weight_grad = ctx.saved_tensors
-        return hidden_grad * upstream, (weight_grad * upstream).to(ctx.weight_dtype), *[None] * 5
+        return None, hidden_grad * upstream, (weight_grad * upstream).to(ctx.weight_dtype), *[None] * 5
