@@ -74,15 +74,22 @@ def make_shards(folder: Path, documents: int = 30, shard_tokens: int = 900, seed
     return folder
 
 
-def tiny(folder: Path, data: Path, name: str = "recipe.toml", **changes: str) -> Path:
-    """The tiny recipe as a file; changes as {"steps": "4"}: the value of a key, in TOML."""
-    lines = TINY.format(data=data).splitlines()
-    for key, value in changes.items():
-        at = [i for i, line in enumerate(lines) if line.startswith(f"{key} =")]
-        assert len(at) == 1, f"{key} stands in the tiny recipe {len(at)} times"
-        lines[at[0]] = f"{key} = {value}"
-    path = folder / name
-    path.write_text("\n".join(lines), encoding="utf-8")
+def tiny_text(data: Path | str = "data", **changes: str) -> str:
+    """The tiny recipe; changes as **{"batch.rows": "4"}: the value of a key, in TOML, in place of its own or added."""
+    lines = TINY.format(data=data).strip().splitlines()
+    for dotted, value in changes.items():
+        section, _, key = dotted.rpartition(".")
+        first = lines.index(f"[{section}]") + 1 if section else 0
+        last = next((i for i in range(first, len(lines)) if lines[i].startswith("[")), len(lines))
+        at = [i for i in range(first, last) if lines[i].startswith(f"{key} =")]
+        lines[slice(at[0], at[0] + 1) if at else slice(last, last)] = [f"{key} = {value}"]
+    return "\n".join(lines) + "\n"
+
+
+def tiny(folder: Path, data: Path, **changes: str) -> Path:
+    """The tiny recipe as a file; changes as for `tiny_text`."""
+    path = folder / "recipe.toml"
+    path.write_text(tiny_text(data, **changes), encoding="utf-8")
     return path
 
 
@@ -97,7 +104,11 @@ def lines(out: Path, kind: str) -> list[dict]:
     return [line for line in map(json.loads, text.splitlines()) if line["kind"] == kind]
 
 
+def newest(out: Path) -> Path:
+    """The folder of a run's newest checkpoint."""
+    return sorted((out / "checkpoints").glob("step-*"))[-1]
+
+
 def final_weights(out: Path) -> bytes:
     """The bytes of the newest checkpoint's weights and moments."""
-    newest = sorted((out / "checkpoints").glob("step-*"))[-1]
-    return (newest / "model.safetensors").read_bytes() + (newest / "optimizer.safetensors").read_bytes()
+    return (newest(out) / "model.safetensors").read_bytes() + (newest(out) / "optimizer.safetensors").read_bytes()

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from gpt2_core.runtime import describe_machine, resolve_dtype
 from gpt2_core.train import checkpoint
-from gpt2_core.train.batches import Batches, negatives_seed
+from gpt2_core.train.batches import Batch, Batches, negatives_seed
 from gpt2_core.train.distributed import Ranks
 from gpt2_core.train.evaluate import Validation, evaluate, validation_windows
 from gpt2_core.train.initialise import new_model
@@ -90,7 +90,7 @@ class Trainer:
 
     # -- one step
 
-    def _update(self, batch: Any, stopping: bool) -> tuple[Any, bool]:
+    def _update(self, batch: Batch, stopping: bool) -> tuple[Batch | None, bool]:
         """Update the weights; returns the next batch and whether any process wants to stop."""
         start, o = time.perf_counter(), self.recipe.optimizer
         candidates = self._candidates(batch)
@@ -118,7 +118,7 @@ class Trainer:
         self.interval.add(batch, seen[0], seen[1], norm.item(), elapsed, flops)
         return upcoming, seen[2] > 0
 
-    def _backward(self, mine: Any, candidates: Candidates | None, total: float) -> torch.Tensor:
+    def _backward(self, mine: Batch, candidates: Candidates | None, total: float) -> torch.Tensor:
         """Gradients of this rank's rows, averaged over ranks by DDP; the summed losses [text, repetition documents]."""
         at_once, sums = self.recipe.batch.rows_at_once, torch.zeros(2, device=self.ranks.device)
         for first in range(0, self.rows, at_once):
@@ -129,7 +129,7 @@ class Trainer:
             sums += parts.detach()
         return sums
 
-    def _candidates(self, batch: Any) -> Candidates | None:
+    def _candidates(self, batch: Batch) -> Candidates | None:
         if not trains_sampled(self.recipe, self.step):
             return None
         r = self.recipe

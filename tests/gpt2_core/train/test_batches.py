@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from train_helpers import TINY, make_shards
+from train_helpers import make_shards, tiny_text
 
 from gpt2_core.train import recipe as recipes
 from gpt2_core.train.batches import Batch, Batches, negatives_seed, repetition_rows
@@ -24,11 +24,7 @@ def counting(folder, tokens: int) -> Shards:
 
 
 def parsed(**changes: str) -> recipes.Recipe:
-    text = TINY
-    for key, new in changes.items():
-        before = next(line for line in text.splitlines() if line.startswith(f"{key} ="))
-        text = text.replace(before, f"{key} = {new}", 1)
-    return recipes.parse(text)
+    return recipes.parse(tiny_text(**changes))
 
 
 def parts(batch: Batch) -> tuple[torch.Tensor, ...]:
@@ -37,7 +33,7 @@ def parts(batch: Batch) -> tuple[torch.Tensor, ...]:
 
 @pytest.mark.parametrize("tokens", [800, 807])
 def test_each_token_is_predicted_once_an_epoch(tmp_path, tokens):
-    recipe = parsed(share="0.0", steps="40")
+    recipe = parsed(**{"repetition.share": "0.0", "optimizer.steps": "40"})
     batches = Batches(recipe, counting(tmp_path, tokens))
     per_epoch, orders = tokens // 16, []
     rows = torch.cat([batches(step).text for step in range(2 * per_epoch // 8 + 1)])
@@ -52,12 +48,12 @@ def test_each_token_is_predicted_once_an_epoch(tmp_path, tokens):
 
 def test_a_batch_depends_on_its_step_only(tmp_path):
     shards = Shards.open(make_shards(tmp_path / "data"))
-    recipe = parsed(steps="30", final_share="0.25")
+    recipe = parsed(**{"optimizer.steps": "30", "repetition.final_share": "0.25"})
     forward, backward = Batches(recipe, shards), Batches(recipe, shards)
     expected = [forward(step) for step in range(30)]
     for step in reversed(range(30)):
         assert all(torch.equal(a, b) for a, b in zip(parts(backward(step)), parts(expected[step])))
-    other = Batches(parsed(steps="30", final_share="0.25", seed="4"), shards)
+    other = Batches(parsed(**{"optimizer.steps": "30", "repetition.final_share": "0.25", "seed": "4"}), shards)
     assert not torch.equal(other(0).text, expected[0].text) and not torch.equal(other(0).repeated, expected[0].repeated)
     assert negatives_seed(recipe, 0) != negatives_seed(recipe, 1)
 
@@ -65,7 +61,7 @@ def test_a_batch_depends_on_its_step_only(tmp_path):
 @pytest.mark.parametrize("length", [0, 8])
 @pytest.mark.parametrize("shares", [[8], [4, 4], [2, 2, 2, 2], [3, 5], [1] * 8])
 def test_rows_shared_out_are_the_rows_of_the_batch(tmp_path, shares, length):
-    recipe = parsed(final_share=f"0.25\nlength = {length}")
+    recipe = parsed(**{"repetition.final_share": "0.25", "repetition.length": f"{length}"})
     batch = Batches(recipe, Shards.open(make_shards(tmp_path / "data")))(0)
     documents = 2 * 16 // (length or 16)  # two of the eight rows repeat
     assert batch.text.shape == (6, 17) and batch.repeated.shape == (documents, (length or 16) + 1)
@@ -79,7 +75,15 @@ def test_rows_shared_out_are_the_rows_of_the_batch(tmp_path, shares, length):
 
 
 def test_repetition_documents_repeat_and_their_first_copy_has_no_weight(tmp_path):
-    recipe = parsed(share="1.0", final_share="1.0\nlength = 32", window="32", rows="64")
+    recipe = parsed(
+        **{
+            "repetition.share": "1.0",
+            "repetition.final_share": "1.0",
+            "repetition.length": "32",
+            "data.window": "32",
+            "batch.rows": "64",
+        }
+    )
     batch = Batches(recipe, Shards.open(make_shards(tmp_path / "data")))(5)
     assert batch.text.shape == (0, 33) and batch.repeated.shape == (64, 33)
     periods = []
@@ -92,11 +96,25 @@ def test_repetition_documents_repeat_and_their_first_copy_has_no_weight(tmp_path
 
 
 def test_the_share_of_repetition_falls_linearly():
-    rows = repetition_rows(parsed(steps="1000", share="0.5", final_share="0.1", rows="16"))
+    rows = repetition_rows(
+        parsed(**{"optimizer.steps": "1000", "repetition.share": "0.5", "repetition.final_share": "0.1", "batch.rows": "16"})
+    )
     assert rows[:100].mean() == pytest.approx(16 * 0.48, abs=0.05) and rows[-100:].mean() == pytest.approx(16 * 0.12, abs=0.05)
     assert rows.sum() == pytest.approx(1000 * 16 * 0.3, abs=1)
-    assert (repetition_rows(parsed(steps="10", share="0.25", final_share="-1.0")) == 2).all()
-    faded = repetition_rows(parsed(steps="1000", share="0.5", final_share="0.0\nfade = 0.4", rows="16"))
+    assert (
+        repetition_rows(parsed(**{"optimizer.steps": "10", "repetition.share": "0.25", "repetition.final_share": "-1.0"})) == 2
+    ).all()
+    faded = repetition_rows(
+        parsed(
+            **{
+                "optimizer.steps": "1000",
+                "repetition.share": "0.5",
+                "repetition.final_share": "0.0",
+                "repetition.fade": "0.4",
+                "batch.rows": "16",
+            }
+        )
+    )
     assert faded[:400].sum() == pytest.approx(400 * 16 * 0.25, rel=0.01) and not faded[401:].any()
 
 
