@@ -21,6 +21,7 @@ from transformers import GPT2LMHeadModel, GPT2TokenizerFast
 from transformers.utils import logging
 
 from benchmarks.measure import alternate, row
+from benchmarks.training import training_step
 from gpt2_core import GPT2, Tokenizer, generate, load
 from gpt2_core.checkpoints import verify
 from gpt2_core.config import SIZES
@@ -153,6 +154,7 @@ WORK: dict[str, Callable[[], Ways]] = {
     "run_with_cache_64": all_activations,
     "tokenizer_encode": tokenizer,
     "load_and_predict": loading,
+    "training_step": training_step,
 }
 
 
