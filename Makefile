@@ -30,7 +30,7 @@ $(VENV)/.installed: requirements.txt
 	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-train.txt $(VENV)/.installed
 	$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
