@@ -1,0 +1,217 @@
+"""The engine of every sweep: many variants of one run, each recomputed only where it can differ.
+
+A patched variant is a run ("the base") in which something was changed in one layer at some positions. What comes before that
+layer is the base's; so is, in every later layer, each position before the first changed one, because attention looks back
+only. So a variant is a handful of *changed tokens*, and the variants of one layer are computed together:
+
+    packed tokens [token d_model]     the changed tokens of all variants, one behind the other; `Layout` says whose they are
+    keys and values                   the base's, with those of the changed tokens put in their places
+    the last block                    only its last position, for that is all the metric reads
+
+One matrix product thus serves all variants at once, and no work is done for a token that must come out as it was.
+
+The naive way (one forward pass per variant, with a hook) is the oracle in the tests. Plans of edits hold in every variant: the
+engine calls the same hooks at the same points, with each token's own position.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gpt2_core.hooks import Tap, Watch
+from gpt2_core.model import GPT2, UNHOOKED
+from interp.intervene import PlanHook
+
+# What an engine needs of a run, and what the components read besides: short name -> hook inside a block.
+NAMES = {
+    "resid_pre": "hook_resid_pre",
+    "resid_mid": "hook_resid_mid",
+    "resid_post": "hook_resid_post",
+    "attn_out": "hook_attn_out",
+    "mlp_out": "hook_mlp_out",
+    "mlp_post": "mlp.hook_post",
+    "q": "attn.hook_q",
+    "k": "attn.hook_k",
+    "v": "attn.hook_v",
+    "z": "attn.hook_z",
+    "pattern": "attn.hook_pattern",
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A finished run. activations: (short name, layer) -> Float [pos ...], patterns [head query key]; logits: [d_vocab] of the last
+    position; final: [d_model], the residual stream there before the last LayerNorm."""
+
+    tokens: tuple[int, ...]
+    activations: dict[tuple[str, int], Tensor]
+    final: Float[Tensor, " d_model"]
+    logits: Float[Tensor, " d_vocab"]
+
+    def __getitem__(self, key: tuple[str, int]) -> Tensor:
+        return self.activations[key]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@torch.no_grad()
+def record(model: GPT2, tokens: Sequence[int], names: Sequence[str], hook: PlanHook | None = None) -> Recording:
+    """Runs the tokens once and keeps the named activations (keys of NAMES) of every layer."""
+    wanted = {f"blocks.{layer}.{NAMES[name]}": (name, layer) for name in names for layer in range(model.config.n_layers)}
+    last = f"blocks.{model.config.n_layers - 1}.hook_resid_post"
+    kept: dict[str, Tensor] = {}
+    watch = Watch(lambda name: name in wanted or name == last, kept.__setitem__, hook)
+    logits = model(torch.tensor([tokens]), hook=watch, logits_at=-1)[0, 0]
+    if not logits.isfinite().all():
+        raise ValueError(f"The model's output is not finite in {model.cfg.dtype}; make the edits smaller, or use float32.")
+    activations = {key: kept[name][0] for name, key in wanted.items()}
+    return Recording(tuple(tokens), activations, kept[last][0, -1], logits)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which tokens of which variants are packed into one tensor [token ...].
+
+    starts: the first position of each row; a row holds that position alone (`points`) or all from there to the end (`tails`).
+    """
+
+    starts: tuple[int, ...]
+    length: int  # positions of the run
+    tail: bool
+    device: torch.device
+
+    @staticmethod
+    def points(starts: Sequence[int], length: int, device: torch.device) -> "Layout":
+        """One token per row."""
+        return Layout(tuple(starts), length, all(start == length - 1 for start in starts), device)
+
+    @staticmethod
+    def tails(starts: Sequence[int], length: int, device: torch.device) -> "Layout":
+        """Per row, every token from its start on."""
+        return Layout(tuple(starts), length, True, device)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @cached_property
+    def first(self) -> int:
+        return min(self.starts)
+
+    @cached_property
+    def row(self) -> Int[Tensor, " token"]:
+        """The row of each token."""
+        counts = torch.tensor([self.length - s if self.tail else 1 for s in self.starts])
+        return torch.repeat_interleave(torch.arange(len(self)), counts).to(self.device)
+
+    @cached_property
+    def pos(self) -> Int[Tensor, " token"]:
+        """The position of each token."""
+        ends = [self.length if self.tail else s + 1 for s in self.starts]
+        return torch.cat([torch.arange(s, e) for s, e in zip(self.starts, ends)]).to(self.device)
+
+    def _slots(self, first: int) -> Int[Tensor, " token"]:
+        """Where each token stands in a flat table of all rows by the positions from `first` on."""
+        return self.row * (self.length - first) + self.pos - first
+
+    def spread(
+        self, whole: Float[Tensor, "pos ..."], part: Float[Tensor, "token ..."], first: int
+    ) -> Float[Tensor, "row n ..."]:
+        """The base's positions from `first` on, once per row, with this layout's tokens put in their places."""
+        width, shape = self.length - first, whole.shape[1:]
+        if len(part) == len(self) * width and first == self.first:  # nothing of the base is left
+            return part.view(len(self), width, *shape)
+        out = whole[first:].expand(len(self), width, *shape).clone(memory_format=torch.contiguous_format)
+        slots = self._slots(first)
+        if first > self.first:
+            kept = (self.pos >= first).nonzero()[:, 0]
+            slots, part = slots[kept], part[kept]
+        out.view(-1, *shape).index_copy_(0, slots, part)
+        return out
+
+    def pick(self, table: Float[Tensor, "row n ..."], first: int) -> Float[Tensor, "token ..."]:
+        """This layout's tokens out of a table of all rows by the positions from `first` on."""
+        flat = table.reshape(-1, *table.shape[2:])
+        return flat if len(self.pos) == len(flat) else flat.index_select(0, self._slots(first))
+
+    def reached(self, only_last: bool) -> "Layout":
+        """The tokens that attention lets these ones change."""
+        if only_last:
+            return Layout.points([self.length - 1] * len(self), self.length, self.device)
+        return self if self.tail else Layout.tails(self.starts, self.length, self.device)
+
+
+class Rerun:
+    """Runs changed tokens on from the middle of a base run, whose resid_pre, q, k and v are recorded."""
+
+    def __init__(self, model: GPT2, base: Recording, hook: PlanHook | None = None):
+        self.model, self.base, self.hook = model, base, hook
+        self.n_layers, self.length = model.config.n_layers, len(base)
+        self.device = base.logits.device
+
+    def tap(self, layer: int, positions: Int[Tensor, " query"]) -> Tap:
+        """The plan's edits in a block, for queries at these positions."""
+        if self.hook is None:
+            return UNHOOKED
+        keys = torch.arange(self.length, device=self.device)[None]
+        return Tap(self.hook.positioned(positions[None], keys)).block(layer)
+
+    def finish(self, x: Float[Tensor, "token d_model"], at: Layout, start: int, settled: bool) -> Float[Tensor, "row d_model"]:
+        """The residual stream at the last position after the last block, for tokens changed before block `start`.
+
+        settled: the tokens are what comes out of the plan's edits at resid_pre of that block already.
+        """
+        for layer in range(start, self.n_layers):
+            then = at.reached(only_last=layer == self.n_layers - 1)
+            x, at = self._block(layer, x, at, then, settled and layer == start), then
+        return x  # one token per row: the last
+
+    def _block(self, layer: int, x: Tensor, at: Layout, then: Layout, settled: bool) -> Tensor:
+        base, tap = self.base, self.tap(layer, at.pos)
+        if not settled:
+            x = tap("resid_pre", x[None])[0]
+        q, k, v = self._qkv(layer, x, at, then, tap)
+        z = self.attend(layer, q, at.spread(base["k", layer], k, 0), at.spread(base["v", layer], v, 0), then.first)
+        if then is not at:
+            x = then.pick(at.spread(base["resid_pre", layer], x, then.first), then.first)
+        return self.after_attention(layer, x, then.pick(z, then.first), then)
+
+    def _qkv(self, layer: int, x: Tensor, at: Layout, then: Layout, tap: Tap) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values [token head d_head] of the changed tokens, queries [row n head d_head] of those that they reach."""
+        block, base = self.model.h[layer], self.base
+        q, k, v = (part[0] for part in block.attn.qkv(x[None], block.ln_1, tap))
+        return at.spread(base["q", layer], q, then.first), k, v
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, first: int) -> Float[Tensor, "row n head d_head"]:
+        """z at the positions from `first` on; q [row n head d_head], k and v [row pos head d_head]."""
+        n = q.shape[1]
+        positions = torch.arange(first, self.length, device=self.device)
+        mask = None
+        if 1 < n < self.length:
+            mask = torch.ones(n, self.length, dtype=torch.bool, device=self.device).tril(first)[None, None]
+        tap = self.tap(layer, positions)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        return self.model.h[layer].attn.attend(q, k, v, mask, tap)
+
+    def after_attention(self, layer: int, x: Tensor, z: Tensor, at: Layout) -> Float[Tensor, "token d_model"]:
+        """resid_post of tokens [token d_model] with resid_pre x and head outputs z [token head d_head]."""
+        tap, block = self.tap(layer, at.pos), self.model.h[layer]
+        attn_out = tap("attn_out", block.attn.c_proj(z.flatten(1))[None])[0]
+        return self.after_attn_out(layer, x, attn_out, at)
+
+    def after_attn_out(self, layer: int, x: Tensor, attn_out: Tensor, at: Layout) -> Float[Tensor, "token d_model"]:
+        """resid_post of tokens with resid_pre x and attention output `attn_out`, both [token d_model]."""
+        tap, block = self.tap(layer, at.pos), self.model.h[layer]
+        mid = tap("resid_mid", (x + attn_out)[None])
+        return tap("resid_post", mid + block.mlp(block.ln_2(mid, tap, "ln2"), tap))[0]
+
+    def logits(self, final: Float[Tensor, "row d_model"], reads: Sequence[int] | None = None) -> Float[Tensor, "row id"]:
+        """Logits of the whole vocabulary, or of the tokens that a metric reads."""
+        if reads is None:
+            return self.model.unembed(final[None])[0]
+        head = self.model.wte if self.model.config.tied else self.model.lm_head
+        return self.model.ln_f(final[None], UNHOOKED, "ln_final")[0] @ head.weight[list(reads)].T
