@@ -69,7 +69,7 @@ def steps_kept(out: Path) -> list[int]:
 def test_kill_9_during_a_save_loses_nothing_that_was_saved(tmp_path, data, whole):
     recipe, out = small(tmp_path, data), tmp_path / "run"
     process = python("-c", KILLED_WHILE_SAVING, "run", str(recipe), "--out", str(out), "--device", "cpu")
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=500)
     assert process.returncode == -signal.SIGKILL, said.decode()
     assert steps_kept(out) == [2, 4]  # 6 was being written
     assert (out / "checkpoints" / ".unfinished-step-00000006").exists()
@@ -161,11 +161,11 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, data, number):
     out = tmp_path / "run"
     process = python("-m", "gpt2_core.train", "run", str(recipe), "--out", str(out), "--device", "cpu")
     log = out / "log.jsonl"
-    until = time.monotonic() + 200
+    until = time.monotonic() + 500
     while not (log.exists() and '"train"' in log.read_text()) and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=200)
+    said, _ = process.communicate(timeout=500)
     assert process.returncode == 0, said.decode()
     [step] = steps_kept(out)
     assert f"Stopped at step {step} of 100000: {number.name} came. The same command goes on from there." in said.decode()
