@@ -23,7 +23,13 @@ def _choice(page: Page) -> None:
     head = panel("gb_training_head")
     with gr.Row(elem_id="gb_training_choice", equal_height=False):
         with gr.Column(scale=2, min_width=260):
-            choice = gr.Dropdown([], label=page.label("training.film"), filterable=False, elem_id="gb_training_of")
+            choice = gr.Dropdown(
+                [entry.name for entry in page.store.entries()],
+                value=None,
+                label=page.label("training.film"),
+                filterable=False,
+                elem_id="gb_training_of",
+            )
             other = gr.Button("", variant="primary", size="sm", visible=False, elem_id="gb_training_open")
         with gr.Column(scale=5, min_width=300):
             about = panel("gb_training_about")

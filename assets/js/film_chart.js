@@ -45,7 +45,7 @@ window.Glassbox.filmChart = window.Glassbox.filmChart || (() => {
     const Y = (v, h) => TOP + (1 - (v - low) / (high - low)) * (h - TOP - BOTTOM);
     function line(s, w, h) {
       let d = "", pen = false;
-      s.values.forEach((v, i) => { if (v === null) { pen = false; return; } d += `${pen ? "L" : "M"}${X(i, w).toFixed(1)} ${Y(v, h).toFixed(1)}`; pen = true; });
+      s.values.forEach((v, i) => { if (v === null) return; d += `${pen ? "L" : "M"}${X(i, w).toFixed(1)} ${Y(v, h).toFixed(1)}`; pen = true; });
       return sx("path", { d, fill: "none", stroke: G.css(s.colour), "stroke-width": 2, "stroke-linejoin": "round", "stroke-dasharray": s.dash || null });
     }
     function ticks(w) {

@@ -22,6 +22,7 @@ from app.text import words
 from gpt2_core.checkpoints import save_pretrained
 from gpt2_core.tokenizer import Tokenizer
 from interp.film import ROLES
+from interp.film_store import write
 
 NAME = "glass-7m"
 FILM = synthetic_film()
@@ -121,10 +122,20 @@ ROOT = "#gb_training_film"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("film")
+
+
+@pytest.fixture(scope="module")
+def folders(root):
+    """Where films lie, by the model's name."""
+    return folders_of([FILM], root)
+
+
+@pytest.fixture(scope="module")
+def site(root, folders):
     """The page on a model in a folder, which has no film, beside the embedded model, which has one."""
-    root = tmp_path_factory.mktemp("film")
-    folders, patch = folders_of([FILM], root), pytest.MonkeyPatch()
+    patch = pytest.MonkeyPatch()
     patch.setattr(service, "film_folder", lambda entry: folders.get(entry.name))
     save_pretrained(random_model(tiny_config(n_heads=2, d_model=16), tokenizer=Tokenizer.load()), root / "mine")
     store = ModelStore(Settings(model=str(root / "mine"), device="cpu"))
@@ -270,6 +281,26 @@ def test_a_model_without_a_film_offers_one_and_stays_the_pages_model(site, brows
     page.wait_for_selector("#gb_training_sizes .main-svg")
     page.goto(f"{site}/?tab=training&lang=en&film=gpt2")
     page.wait_for_selector("#gb_message :text('no film of the training of gpt2')", timeout=90_000)
+
+
+@pytest.mark.browser
+def test_another_film_is_chosen_and_the_pages_model_stays(site, root, folders, browser_page, monkeypatch):
+    page, mine = browser_page, str(root / "mine")
+    film = synthetic_film(mine, layers=2, heads=2, frames=5, copies=False, losses=False)
+    monkeypatch.setitem(folders, mine, write(film, root / "film of mine"))
+    opened(page, site, f"model={mine}&lang=en&layer=9&head=9")
+    at(page, 4)
+    assert page.locator(f"{ROOT} .fm-cell").count() == 4 and page.locator(f"{ROOT} .gb-selected").inner_text()
+    assert "does not learn to copy" in page.inner_text(f"{ROOT} .fm-bump")
+    assert "not recorded" in page.inner_text(f"{ROOT} .fm-curves")
+    page.locator("#gb_training_of input").click()
+    page.get_by_role("option", name=NAME).click()
+    page.wait_for_function("s => document.querySelectorAll(s + ' .fm-cell').length === 16", arg=ROOT, timeout=90_000)
+    at(page, 39)
+    page.wait_for_function("location.search.includes('film=glass-7m') && location.search.includes('mine')")
+    page.locator("#gb_training_of input").click()
+    page.get_by_role("option", name="mine").click()
+    page.wait_for_function("s => document.querySelectorAll(s + ' .fm-cell').length === 4", arg=ROOT, timeout=90_000)
 
 
 @pytest.mark.browser
