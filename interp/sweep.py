@@ -6,6 +6,7 @@ only. So a variant is a handful of *changed tokens*, and the variants of one lay
 
     packed tokens [token d_model]     the changed tokens of all variants, one behind the other; `Layout` says whose they are
     keys and values                   the base's, with those of the changed tokens put in their places
+    later layers                      variants of neighbouring layers join the batch where they begin (`Entry`)
     the last block                    only its last position, for that is all the metric reads
 
 One matrix product thus serves all variants at once, and no work is done for a token that must come out as it was.
@@ -60,43 +61,50 @@ class Recording:
 
 
 @torch.no_grad()
-def record(model: GPT2, tokens: Sequence[int], names: Sequence[str], hook: PlanHook | None = None) -> Recording:
-    """Runs the tokens once and keeps the named activations (keys of NAMES) of every layer."""
+def record(
+    model: GPT2, prompts: Sequence[Sequence[int]], names: Sequence[str], hook: PlanHook | None = None
+) -> tuple[Recording, ...]:
+    """Runs prompts of equal length once, together, and keeps the named activations (keys of NAMES) of every layer of each."""
     wanted = {f"blocks.{layer}.{NAMES[name]}": (name, layer) for name in names for layer in range(model.config.n_layers)}
     last = f"blocks.{model.config.n_layers - 1}.hook_resid_post"
     kept: dict[str, Tensor] = {}
     watch = Watch(lambda name: name in wanted or name == last, kept.__setitem__, hook)
-    logits = model(torch.tensor([tokens]), hook=watch, logits_at=-1)[0, 0]
+    logits = model(torch.tensor([list(tokens) for tokens in prompts]), hook=watch, logits_at=-1)[:, 0]
     if not logits.isfinite().all():
         raise ValueError(f"The model's output is not finite in {model.cfg.dtype}; make the edits smaller, or use float32.")
-    activations = {key: kept[name][0] for name, key in wanted.items()}
-    return Recording(tuple(tokens), activations, kept[last][0, -1], logits)
+    return tuple(
+        Recording(tuple(tokens), {key: kept[name][i] for name, key in wanted.items()}, kept[last][i, -1], logits[i])
+        for i, tokens in enumerate(prompts)
+    )
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which tokens of which variants are packed into one tensor [token ...].
+    """Which tokens of which variants are packed into one tensor [token ...]: of each row, positions starts[row] to ends[row] - 1.
 
-    starts: the first position of each row; a row holds that position alone (`points`) or all from there to the end (`tails`).
+    length: positions of the run. Rows are either points (one token) or tails (every token from the start on).
     """
 
     starts: tuple[int, ...]
-    length: int  # positions of the run
-    tail: bool
+    ends: tuple[int, ...]
+    length: int
     device: torch.device
 
     @staticmethod
     def points(starts: Sequence[int], length: int, device: torch.device) -> "Layout":
         """One token per row."""
-        return Layout(tuple(starts), length, all(start == length - 1 for start in starts), device)
+        return Layout(tuple(starts), tuple(start + 1 for start in starts), length, device)
 
     @staticmethod
     def tails(starts: Sequence[int], length: int, device: torch.device) -> "Layout":
         """Per row, every token from its start on."""
-        return Layout(tuple(starts), length, True, device)
+        return Layout(tuple(starts), (length,) * len(starts), length, device)
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def __add__(self, other: "Layout") -> "Layout":
+        return Layout(self.starts + other.starts, self.ends + other.ends, self.length, self.device)
 
     @cached_property
     def first(self) -> int:
@@ -105,14 +113,13 @@ class Layout:
     @cached_property
     def row(self) -> Int[Tensor, " token"]:
         """The row of each token."""
-        counts = torch.tensor([self.length - s if self.tail else 1 for s in self.starts])
+        counts = torch.tensor(self.ends) - torch.tensor(self.starts)
         return torch.repeat_interleave(torch.arange(len(self)), counts).to(self.device)
 
     @cached_property
     def pos(self) -> Int[Tensor, " token"]:
         """The position of each token."""
-        ends = [self.length if self.tail else s + 1 for s in self.starts]
-        return torch.cat([torch.arange(s, e) for s, e in zip(self.starts, ends)]).to(self.device)
+        return torch.cat([torch.arange(start, end) for start, end in zip(self.starts, self.ends)]).to(self.device)
 
     def _slots(self, first: int) -> Int[Tensor, " token"]:
         """Where each token stands in a flat table of all rows by the positions from `first` on."""
@@ -142,14 +149,26 @@ class Layout:
         """The tokens that attention lets these ones change."""
         if only_last:
             return Layout.points([self.length - 1] * len(self), self.length, self.device)
-        return self if self.tail else Layout.tails(self.starts, self.length, self.device)
+        every = all(end == self.length for end in self.ends)
+        return self if every else Layout.tails(self.starts, self.length, self.device)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Changed tokens x [token d_model] of some variants, on their way into a block. settled: they are what the plan's edits at
+    resid_pre of that block gave already."""
+
+    x: Float[Tensor, "token d_model"]
+    at: Layout
+    block: int
+    settled: bool = False
 
 
 class Rerun:
     """Runs changed tokens on from the middle of a base run, whose resid_pre, q, k and v are recorded."""
 
     def __init__(self, model: GPT2, base: Recording, hook: PlanHook | None = None):
-        self.model, self.base, self.hook = model, base, hook
+        self.model, self.base, self.hook, self.blocks = model, base, hook, model.h
         self.n_layers, self.length = model.config.n_layers, len(base)
         self.device = base.logits.device
 
@@ -160,31 +179,36 @@ class Rerun:
         keys = torch.arange(self.length, device=self.device)[None]
         return Tap(self.hook.positioned(positions[None], keys)).block(layer)
 
-    def finish(self, x: Float[Tensor, "token d_model"], at: Layout, start: int, settled: bool) -> Float[Tensor, "row d_model"]:
-        """The residual stream at the last position after the last block, for tokens changed before block `start`.
+    def finish(self, entries: Sequence[Entry]) -> Float[Tensor, "row d_model"]:
+        """The residual stream at the last position after the last block: the rows of each entry, in the order of `entries`.
 
-        settled: the tokens are what comes out of the plan's edits at resid_pre of that block already.
+        Entries stand in the order of their blocks; each joins the others at its own. One that comes after the last block holds
+        last positions only.
         """
-        for layer in range(start, self.n_layers):
-            then = at.reached(only_last=layer == self.n_layers - 1)
-            x, at = self._block(layer, x, at, then, settled and layer == start), then
+        x, at, waiting = None, None, list(entries)
+        for layer in range(entries[0].block, self.n_layers + 1):
+            if x is not None and layer < self.n_layers:
+                x = self.tap(layer, at.pos)("resid_pre", x[None])[0]
+            while waiting and waiting[0].block == layer:
+                entry = waiting.pop(0)
+                new = entry.x
+                if not entry.settled and layer < self.n_layers:
+                    new = self.tap(layer, entry.at.pos)("resid_pre", new[None])[0]
+                x, at = (new, entry.at) if x is None else (torch.cat([x, new]), at + entry.at)
+            if layer < self.n_layers:
+                then = at.reached(only_last=layer == self.n_layers - 1)
+                x, at = self._block(layer, x, at, then), then
         return x  # one token per row: the last
 
-    def _block(self, layer: int, x: Tensor, at: Layout, then: Layout, settled: bool) -> Tensor:
-        base, tap = self.base, self.tap(layer, at.pos)
-        if not settled:
-            x = tap("resid_pre", x[None])[0]
-        q, k, v = self._qkv(layer, x, at, then, tap)
+    def _block(self, layer: int, x: Tensor, at: Layout, then: Layout) -> Tensor:
+        """Tokens `then` after the block, of tokens `at` before it."""
+        base = self.base
+        q, k, v = (part[0] for part in self.blocks[layer].attn.qkv(x[None], self.blocks[layer].ln_1, self.tap(layer, at.pos)))
+        q = at.spread(base["q", layer], q, then.first)
         z = self.attend(layer, q, at.spread(base["k", layer], k, 0), at.spread(base["v", layer], v, 0), then.first)
         if then is not at:
             x = then.pick(at.spread(base["resid_pre", layer], x, then.first), then.first)
         return self.after_attention(layer, x, then.pick(z, then.first), then)
-
-    def _qkv(self, layer: int, x: Tensor, at: Layout, then: Layout, tap: Tap) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys and values [token head d_head] of the changed tokens, queries [row n head d_head] of those that they reach."""
-        block, base = self.model.h[layer], self.base
-        q, k, v = (part[0] for part in block.attn.qkv(x[None], block.ln_1, tap))
-        return at.spread(base["q", layer], q, then.first), k, v
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, first: int) -> Float[Tensor, "row n head d_head"]:
         """z at the positions from `first` on; q [row n head d_head], k and v [row pos head d_head]."""
@@ -195,17 +219,17 @@ class Rerun:
             mask = torch.ones(n, self.length, dtype=torch.bool, device=self.device).tril(first)[None, None]
         tap = self.tap(layer, positions)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        return self.model.h[layer].attn.attend(q, k, v, mask, tap)
+        return self.blocks[layer].attn.attend(q, k, v, mask, tap)
 
     def after_attention(self, layer: int, x: Tensor, z: Tensor, at: Layout) -> Float[Tensor, "token d_model"]:
         """resid_post of tokens [token d_model] with resid_pre x and head outputs z [token head d_head]."""
-        tap, block = self.tap(layer, at.pos), self.model.h[layer]
+        tap, block = self.tap(layer, at.pos), self.blocks[layer]
         attn_out = tap("attn_out", block.attn.c_proj(z.flatten(1))[None])[0]
         return self.after_attn_out(layer, x, attn_out, at)
 
     def after_attn_out(self, layer: int, x: Tensor, attn_out: Tensor, at: Layout) -> Float[Tensor, "token d_model"]:
         """resid_post of tokens with resid_pre x and attention output `attn_out`, both [token d_model]."""
-        tap, block = self.tap(layer, at.pos), self.model.h[layer]
+        tap, block = self.tap(layer, at.pos), self.blocks[layer]
         mid = tap("resid_mid", (x + attn_out)[None])
         return tap("resid_post", mid + block.mlp(block.ln_2(mid, tap, "ln2"), tap))[0]
 

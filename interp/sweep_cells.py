@@ -20,7 +20,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.sweep import Layout, Recording, Rerun
+from interp.sweep import Entry, Layout, Recording, Rerun
 
 RESIDUAL = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 OF_HEADS = ("q", "k", "v", "z", "pattern", "result")
@@ -64,14 +64,18 @@ class Patcher:
         reaches_end = cell.position is None or self.component in _LOOKED_BACK_AT or start == self._last
         return self._last if reaches_end else None
 
-    def final(self, layer: int, cells: Sequence[Cell]) -> Float[Tensor, "row d_model"]:
-        """The last position's residual stream after the last block, one row per cell (cells whose `start` is not None)."""
+    def entry(self, layer: int, cells: Sequence[Cell]) -> Entry:
+        """The changed tokens of some cells of a layer, one row each (cells whose `start` is not None)."""
         if self.component == "resid_pre":
             at = self._points([cell.position for cell in cells])
-            return self.rerun.finish(self.source["resid_pre", layer][at.pos], at, layer, settled=True)
+            return Entry(self.source["resid_pre", layer][at.pos], at, layer, settled=True)
         at = self._layout(layer, cells)
-        x = self._after_layer(layer, cells, at)
-        return self.rerun.finish(x, at, layer + 1, settled=False)
+        return Entry(self._after_layer(layer, cells, at), at, layer + 1)
+
+    def everything(self, layer: int) -> Entry:
+        """All of the source's residual stream before a block, which makes the rest of the run the source's."""
+        at = Layout.tails([self.first], self.rerun.length, self.rerun.device)
+        return Entry(self.source["resid_pre", layer][at.pos], at, layer, settled=True)
 
     def _points(self, positions: Sequence[int]) -> Layout:
         return Layout.points(positions, self.rerun.length, self.rerun.device)
@@ -99,7 +103,7 @@ class Patcher:
         """What the source's block gives at these positions: the same whichever of resid_mid and resid_post is put in."""
         if self.component == "resid_post":
             return self.source["resid_post", layer][pos]
-        block, tap = self.rerun.model.h[layer], self.rerun.tap(layer, pos)
+        block, tap = self.rerun.blocks[layer], self.rerun.tap(layer, pos)
         mid = self.source["resid_mid", layer][pos][None]
         return tap("resid_post", mid + block.mlp(block.ln_2(mid, tap, "ln2"), tap))[0]
 
@@ -112,7 +116,7 @@ class Patcher:
         group_of = torch.arange(n_neurons, device=device) * self.n_groups // n_neurons
         groups = torch.tensor([cell.group for cell in cells], device=device)[at.row]
         post = torch.where(group_of == groups[:, None], source[at.pos], base[at.pos])
-        mlp_out = self.rerun.tap(layer, at.pos)("mlp_out", self.rerun.model.h[layer].mlp.c_proj(post)[None])[0]
+        mlp_out = self.rerun.tap(layer, at.pos)("mlp_out", self.rerun.blocks[layer].mlp.c_proj(post)[None])[0]
         return self._after_mlp(layer, mlp_out, at)
 
     def _heads(self, layer: int, cells: Sequence[Cell], at: Layout) -> Float[Tensor, "token head d_head"]:

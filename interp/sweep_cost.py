@@ -6,7 +6,7 @@ for some milliseconds: a machine that is busy now may be idle later.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from interp.sweep_cells import COMPONENTS, OF_HEADS, RESIDUAL, names_read
 
 MOST_MEMORY = 2**30
 MOST_TOKENS = 4096  # of one batch on a CPU: more is not faster, and cancelling takes longer
+ENOUGH_TOKENS = 512  # of one product on a CPU: more rows are hardly faster
 _BYTES_OF_SCORES = 8  # an attention score and its weight, float32
 
 
@@ -45,29 +46,58 @@ def budget(config: GPT2Config) -> int:
     return MOST_MEMORY if free is None else min(MOST_MEMORY, free // 8)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Cells of one layer that are computed together. bytes: what they take; tokens: what they recompute, at most; memory: what a
+    batch may take; last: whether the layer is complete with it."""
+
+    layer: int
+    cells: list[int]
+    bytes: int
+    tokens: int
+    memory: int
+    last: bool
+
+
 def batches(
-    config: GPT2Config, length: int, starts: Mapping[int, int], n_read: int, explicit: bool, memory: int | None
-) -> Iterator[list[int]]:
+    config: GPT2Config, length: int, layer: int, starts: Mapping[int, int], n_read: int, explicit: bool, memory: int | None
+) -> Iterator[Batch]:
     """Cells (keys of `starts`) in batches that fit the memory; neighbours in start, because a batch attends from its earliest.
 
     Raises ValueError, with the numbers, where not even one variant fits.
     """
     memory = budget(config) if memory is None else memory
     most_tokens = MOST_TOKENS if config.device == "cpu" else 2**31
-    batch: list[int] = []
+    cells: list[int] = []
     for i in sorted(starts, key=lambda i: starts[i]):
-        first = starts[batch[0]] if batch else starts[i]
-        one = row_bytes(config, length, first, n_read, explicit)
+        one = row_bytes(config, length, starts[cells[0]] if cells else starts[i], n_read, explicit)
         if one > memory:
             raise ValueError(
                 f"One patched run of {length} tokens takes {one:,} bytes, {memory:,} are allowed; shorten the prompts."
             )
-        if batch and ((len(batch) + 1) * one > memory or (len(batch) + 1) * (length - first) > most_tokens):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+        tokens = sum(length - starts[j] for j in cells)
+        if cells and ((len(cells) + 1) * one > memory or tokens + length - starts[i] > most_tokens):
+            yield Batch(layer, cells, len(cells) * one, tokens, memory, last=False)
+            cells = []
+        cells.append(i)
+    if cells:
+        one = row_bytes(config, length, starts[cells[0]], n_read, explicit)
+        yield Batch(layer, cells, len(cells) * one, sum(length - starts[j] for j in cells), memory, last=True)
+
+
+def groups(each: Iterable[Batch], config: GPT2Config) -> Iterator[list[Batch]]:
+    """Neighbouring batches that are small enough to be computed as one, so that every product has enough rows to be fast."""
+    enough = ENOUGH_TOKENS if config.device == "cpu" else 32 * ENOUGH_TOKENS
+    group: list[Batch] = []
+    for batch in each:
+        tokens, taken = (sum(getattr(b, name) for b in group) for name in ("tokens", "bytes"))
+        falling = bool(group) and batch.layer < group[-1].layer  # entries join in the order of their blocks
+        if group and (falling or tokens + batch.tokens > enough or taken + batch.bytes > batch.memory):
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group
 
 
 def estimate(
