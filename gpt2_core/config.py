@@ -152,11 +152,17 @@ def _released(name: str, label: str, n_layers: int, n_heads: int, d_model: int, 
     return Size(name, label, config, hub_id=f"openai-community/{name}", **where)
 
 
+def _embedded(name: str, n_layers: int, n_heads: int, d_model: int, sha256: str) -> Size:
+    config = GPT2Config(n_layers=n_layers, n_heads=n_heads, d_model=d_model, n_ctx=512, model_name=name)
+    return Size(name, f"{name} (embedded)", config, sha256=sha256, licence="MIT")
+
+
 RELEASED = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 
 SIZES: dict[str, Size] = {
     size.name: size
     for size in (
+        _embedded("glass-3m", 2, 2, 64, "57eb7579f7967d6557c4af7b8e36ec628bef5be402b3ce57b0ad9351de72b329"),
         Size(
             "glass-7m",
             "glass-7m (embedded)",
