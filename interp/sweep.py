@@ -15,7 +15,7 @@ The naive way (one forward pass per variant, with a hook) is the oracle in the t
 engine calls the same hooks at the same points, with each token's own position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -164,6 +164,10 @@ class Entry:
     settled: bool = False
 
 
+# (layer, q, k, v) -> q, k, v; each [token head d_head]
+Override = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
 class Rerun:
     """Runs changed tokens on from the middle of a base run, whose resid_pre, q, k and v are recorded."""
 
@@ -179,11 +183,11 @@ class Rerun:
         keys = torch.arange(self.length, device=self.device)[None]
         return Tap(self.hook.positioned(positions[None], keys)).block(layer)
 
-    def finish(self, entries: Sequence[Entry]) -> Float[Tensor, "row d_model"]:
+    def finish(self, entries: Sequence[Entry], override: Override | None = None) -> Float[Tensor, "row d_model"]:
         """The residual stream at the last position after the last block: the rows of each entry, in the order of `entries`.
 
         Entries stand in the order of their blocks; each joins the others at its own. One that comes after the last block holds
-        last positions only.
+        last positions only. override: what replaces queries, keys and values of the changed tokens in some layers.
         """
         x, at, waiting = None, None, list(entries)
         for layer in range(entries[0].block, self.n_layers + 1):
@@ -197,13 +201,15 @@ class Rerun:
                 x, at = (new, entry.at) if x is None else (torch.cat([x, new]), at + entry.at)
             if layer < self.n_layers:
                 then = at.reached(only_last=layer == self.n_layers - 1)
-                x, at = self._block(layer, x, at, then), then
+                x, at = self._block(layer, x, at, then, override), then
         return x  # one token per row: the last
 
-    def _block(self, layer: int, x: Tensor, at: Layout, then: Layout) -> Tensor:
+    def _block(self, layer: int, x: Tensor, at: Layout, then: Layout, override: Override | None) -> Tensor:
         """Tokens `then` after the block, of tokens `at` before it."""
         base = self.base
         q, k, v = (part[0] for part in self.blocks[layer].attn.qkv(x[None], self.blocks[layer].ln_1, self.tap(layer, at.pos)))
+        if override is not None:
+            q, k, v = override(layer, q, k, v)
         q = at.spread(base["q", layer], q, then.first)
         z = self.attend(layer, q, at.spread(base["k", layer], k, 0), at.spread(base["v", layer], v, 0), then.first)
         if then is not at:
