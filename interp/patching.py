@@ -31,7 +31,20 @@ from interp.sweep_cells import COMPONENTS, OF_HEADS, Cell
 from interp.sweep_cost import Estimate, estimate
 from interp.sweep_run import Mode, Prepared, Sweep
 
-__all__ = ["COMPONENTS", "Cell", "Estimate", "Prepared", "Sweep", "estimate", "prepare", "sweep", "sweep_rows", "token_pair"]
+__all__ = [
+    "COMPONENTS",
+    "OF_HEADS",
+    "Cell",
+    "Estimate",
+    "Mode",
+    "Prepared",
+    "Sweep",
+    "estimate",
+    "prepare",
+    "sweep",
+    "sweep_rows",
+    "token_pair",
+]
 
 Prompt = str | Sequence[int] | Int[Tensor, "..."]  # a text, ids, or a tensor of ids [pos] or [1 pos]
 
