@@ -145,7 +145,7 @@ def evaluate(model: GPT2, batches: Iterable[Int[Tensor, "batch pos"]], lens: Tun
     for batch in batches:
         logits, cache = model.run_with_cache(batch, names)
         final = logits.float().log_softmax(-1)
-        both = [[_divergence(model, x, final) for x in (cache[name], lens(name, cache[name]))] for name in names]
+        both = [[_divergence(model, x, final).item() for x in (cache[name], lens(name, cache[name]))] for name in names]
         sums.append(batch.numel() * torch.tensor(both, dtype=torch.float64))
         count += batch.numel()
     if not count:

@@ -1,0 +1,141 @@
+"""What makes a neuron fire: its highest activations over a text that the user gives.
+
+The text is read in windows that each start afresh, and every neuron of a layer (after the GELU) keeps only its k highest places, so
+a whole layer costs one pass and [neuron k] numbers, whatever the length of the text. The tokens around a place are read again when
+they are asked for.
+
+Pitfalls: the top activations show the tail of a neuron, not its usual work: on most tokens it may do something else
+(`mean` and `active` stand beside them). What fires on one book may fire on something else in another. And a neuron's activation is
+not its effect: its output vector decides that. Tokens at the start of a window lack context.
+
+Source: Bolukbasi et al. 2021, 2104.07143 (an interpretability illusion: top activations depend on the data set).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gpt2_core.hooks import Watch
+from gpt2_core.model import GPT2
+from gpt2_core.streaming import end_id, words_of
+from interp.edits import NO_EDITS, Plan
+from interp.intervene import compile_plan
+from interp.run import Provenance, provenance
+
+
+@dataclass(frozen=True)
+class TopActivations:
+    """The highest activations of a layer's neurons over a text.
+
+    values: Float [neuron k], highest first; positions: Int [neuron k], indices into `tokens`. Where the text has fewer than k tokens, k
+    is their number. mean: over all tokens; active: share of tokens with an activation above 0; Float [neuron].
+    tokens: the text without `<|endoftext|>`; window: tokens read together.
+    """
+
+    layer: int
+    values: Float[Tensor, "neuron k"]
+    positions: Int[Tensor, "neuron k"]
+    mean: Float[Tensor, " neuron"]
+    active: Float[Tensor, " neuron"]
+    tokens: tuple[int, ...]
+    window: int
+    plan: Plan
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Context:
+    """Tokens around one activation: strings and the neuron's activation at each, Float [token]; peak: index of the place itself."""
+
+    strings: tuple[str, ...]
+    activations: Float[Tensor, " token"]
+    peak: int
+    position: int
+
+
+@torch.no_grad()
+def top_activations(
+    model: GPT2,
+    text: str | Sequence[int],
+    layer: int,
+    k: int = 10,
+    *,
+    window: int = 256,
+    batch: int = 8,
+    bos: bool = True,
+    plan: Plan = NO_EDITS,
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> TopActivations:
+    """The k highest activations of every neuron of a layer, in one pass over a text.
+
+    window: tokens read together, at most the context; with `bos` each window begins with `<|endoftext|>`, which is not counted.
+    progress(done, all): windows, after each batch. cancel: asked before each batch; raises ValueError if it says so.
+    Raises ValueError for an empty text, and for a layer or k that is not there.
+    """
+    ids = model.tokenizer.encode(text) if isinstance(text, str) else list(text)
+    if not ids:
+        raise ValueError("The text is empty; give some text to look for activations in.")
+    if not 0 <= layer < model.config.n_layers or k < 1:
+        raise ValueError(f"Expected a layer in 0..{model.config.n_layers - 1} and k of at least 1, got {layer} and {k}.")
+    window = max(1, min(window, model.config.n_ctx - bos))
+    k, starts = min(k, len(ids)), range(0, len(ids), window)
+    hook, best, total, active = compile_plan(model, plan, bos), None, 0.0, 0.0
+    for first in range(0, len(starts), batch):
+        if cancel is not None and cancel():
+            raise ValueError(f"Stopped after {first} of {len(starts)} windows.")
+        for at, values in _activations(model, ids, starts[first : first + batch], window, layer, bos, hook):
+            best = _merged(best, values, at, k)
+            total, active = total + values.sum(0, dtype=torch.float64), active + (values > 0).sum(0)
+        if progress is not None:
+            progress(min(first + batch, len(starts)), len(starts))
+    means = (total / len(ids)).float().cpu(), (active / len(ids)).float().cpu()
+    return TopActivations(layer, best[0].cpu(), best[1].cpu(), *means, tuple(ids), window, plan, provenance(model, plan, bos))
+
+
+@torch.no_grad()
+def contexts(model: GPT2, top: TopActivations, neuron: int, before: int = 12, after: int = 4) -> tuple[Context, ...]:
+    """The tokens around each of a neuron's highest activations, with its activation on all of them, highest place first.
+
+    Only the windows in which they lie are read again, so contexts end at a window's edge.
+    """
+    if not 0 <= neuron < len(top.values):
+        raise ValueError(f"L{top.layer}N{neuron} does not exist, the layer has neurons 0..{len(top.values) - 1}.")
+    bos, ids = top.provenance.bos, list(top.tokens)
+    hook, read, out = compile_plan(model, top.plan, bos), {}, []
+    for position in top.positions[neuron].tolist():
+        start = position // top.window * top.window
+        if start not in read:
+            ((_, values),) = _activations(model, ids, [start], top.window, top.layer, bos, hook)
+            read[start] = values[:, neuron].cpu()
+        low, high = max(start, position - before), min(start + len(read[start]), position + after + 1)
+        strings = tuple(words_of(model).strings(ids[low:high]))
+        out.append(Context(strings, read[start][low - start : high - start], position - low, position))
+    return tuple(out)
+
+
+def _activations(
+    model: GPT2, ids: list[int], starts: Sequence[int], window: int, layer: int, bos: bool, hook
+) -> Iterator[tuple[Int[Tensor, " token"], Float[Tensor, "token neuron"]]]:
+    """For each window: positions in the text, and the layer's activations there, float32."""
+    name, seen = f"blocks.{layer}.mlp.hook_post", {}
+    rows = [[end_id(model)] * bos + ids[start : start + window] for start in starts]
+    width = max(map(len, rows))
+    # Only the text's last window is shorter; padding on the right is never seen by what stands before it.
+    tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    model(tokens, hook=Watch(name.__eq__, seen.__setitem__, hook), stop_at_layer=layer + 1)
+    for start, row, values in zip(starts, rows, seen[name]):
+        count = len(row) - bos
+        yield torch.arange(start, start + count, device=values.device), values[bos : bos + count].float()
+
+
+def _merged(best, values: Float[Tensor, "token neuron"], at: Int[Tensor, " token"], k: int) -> tuple[Tensor, Tensor]:
+    """The k highest of what was kept and of a new window: values and positions, [neuron k]."""
+    values, at = values.T, at.expand(values.shape[1], -1)
+    if best is not None:
+        values, at = torch.cat([best[0], values], 1), torch.cat([best[1], at], 1)
+    top = values.topk(min(k, values.shape[1]), 1)
+    return top.values, at.gather(1, top.indices)

@@ -1,0 +1,216 @@
+"""Sparse autoencoders: an activation as a sum of a few of many learned directions ("features").
+
+    features = relu((x - b_dec) W_enc + b_enc),      reconstruction = features W_dec + b_dec
+
+`load` reads a folder of the SAELens layout, cfg.json and sae_weights.safetensors. Supported is the architecture "standard" (ReLU) without
+activation normalisation; gated, JumpReLU, top-k, batch top-k and Matryoshka autoencoders, transcoders and normalised inputs are not.
+
+A feature is edited at the autoencoder's hook. The reconstruction is never exact, so the edit adds only the difference that the
+edited feature makes, (new - old) * W_dec[feature], and what the autoencoder misses stays as it was; `replace=True` puts the
+reconstruction in place of the activation instead. `Reading` shows the error: read no feature without it.
+
+Pitfalls: features of one autoencoder are one dictionary among many; a feature's name is somebody's reading of its top activations.
+Autoencoders trained on weights that transformer-lens had centred expect activations without their mean over d_model (the "res-jb"
+release for GPT-2 small does, though its own cfg.json may not say so): pass centred=True, or every feature is shifted.
+
+Sources: Bricken et al. 2023, "Towards Monosemanticity"; Cunningham et al. 2023, 2309.08600; SAELens (the file layout).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gpt2_core.hooks import hook_names
+from gpt2_core.model import GPT2
+from interp.changes import ChangeHook, chosen
+from interp.edits import NO_EDITS, Plan
+from interp.intervene import compile_plan
+from interp.run import Run
+
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+UNSUPPORTED = (
+    "only standard (ReLU) autoencoders without activation normalisation can be read, not gated, JumpReLU, top-k, batch top-k "
+    "or Matryoshka ones, nor transcoders"
+)
+
+
+@dataclass(frozen=True)
+class SAE:
+    """A standard sparse autoencoder. hook_name: where it reads; z with its heads side by side.
+
+    b_dec_first: b_dec is subtracted before encoding. centred: the mean over d_in is taken away before.
+    """
+
+    W_enc: Float[Tensor, "d_in d_sae"]
+    b_enc: Float[Tensor, " d_sae"]
+    W_dec: Float[Tensor, "d_sae d_in"]
+    b_dec: Float[Tensor, " d_in"]
+    hook_name: str
+    b_dec_first: bool = True
+    centred: bool = False
+    model_name: str = ""
+    source: str = ""
+
+    @property
+    def d_sae(self) -> int:
+        return len(self.b_enc)
+
+    def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
+        """Feature activations, at least 0."""
+        x = self._input(x)
+        return torch.relu((x - self.b_dec if self.b_dec_first else x) @ self.W_enc + self.b_enc)
+
+    def decode(self, features: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
+        """The reconstruction (of the centred activation where `centred`)."""
+        return features @ self.W_dec + self.b_dec
+
+    def _input(self, x: Tensor) -> Tensor:
+        x = x.to(self.W_enc)
+        return x - x.mean(-1, keepdim=True) if self.centred else x
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an autoencoder sees in a run. features: Float [pos d_sae].
+
+    error: Float [pos], the norm of what the reconstruction misses over the norm of the activation; unexplained: the share of
+    variance over positions (the first left out) that it misses, 0 for a perfect one, 1 for one that knows only the mean.
+    active: Float [pos], features above 0.
+    """
+
+    features: Float[Tensor, "pos d_sae"]
+    error: Float[Tensor, " pos"]
+    unexplained: float
+    active: Float[Tensor, " pos"]
+    strings: tuple[str, ...]
+
+    def top(self, position: int = -1, k: int = 10) -> tuple[Int[Tensor, " k"], Float[Tensor, " k"]]:
+        """The features with the highest activations at a position, and these."""
+        best = self.features[position].topk(min(k, self.features.shape[1]))
+        return best.indices, best.values
+
+
+@dataclass(frozen=True)
+class FeatureEdit:
+    """One feature is set to `value`, or multiplied by it with op "scale"; positions: None is every position."""
+
+    feature: int
+    value: int | float
+    op: str = "set"
+    positions: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.op not in ("set", "scale"):
+            raise ValueError(f"A feature can be changed by 'set' or 'scale', got {self.op!r}.")
+
+
+def load(folder: str | Path, model: GPT2, centred: bool | None = None) -> SAE:
+    """An autoencoder from a SAELens folder, on the model's device, checked to fit the model.
+
+    centred: None takes what cfg.json says. Raises ValueError, in one sentence, for a folder that cannot be read, for an architecture
+    that is not supported, and for a hook or width that the model does not have.
+    """
+    folder = Path(folder)
+    try:
+        cfg = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS, device=str(model.wte.weight.device))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder} is no SAELens folder with {CONFIG} and {WEIGHTS} ({error}).") from error
+    cfg = {**cfg, **(cfg.get("metadata") or cfg.get("meta") or {})}
+    _check_kind(cfg, tensors, folder)
+    kwargs = cfg.get("model_from_pretrained_kwargs") or {}
+    sae = SAE(
+        *(tensors[name].float() for name in ("W_enc", "b_enc", "W_dec", "b_dec")),
+        hook_name=cfg.get("hook_name") or cfg.get("hook_point") or "",
+        b_dec_first=bool(cfg.get("apply_b_dec_to_input", True)),
+        centred=bool(kwargs.get("center_writing_weights", False)) if centred is None else centred,
+        model_name=cfg.get("model_name") or "",
+        source=str(folder),
+    )
+    _check_fit(sae, model)
+    return sae
+
+
+def _check_kind(cfg: dict, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Raises ValueError for what `SAE` would compute wrongly."""
+    plain = {
+        "architecture": ("standard",),
+        "activation_fn": ("relu",),
+        "activation_fn_str": ("relu",),
+        "normalize_activations": ("none", False),
+        "hook_head_index": (),
+        "finetuning_scaling_factor": (False,),
+    }
+    for key, allowed in plain.items():
+        if cfg.get(key) is not None and cfg[key] not in allowed:
+            raise ValueError(f"{folder / CONFIG} sets {key} to {cfg[key]!r}; {UNSUPPORTED}.")
+    expected = {"W_enc", "b_enc", "W_dec", "b_dec"}
+    if set(tensors) - {"scaling_factor"} != expected:
+        raise ValueError(
+            f"{folder / WEIGHTS} holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}; {UNSUPPORTED}."
+        )
+
+
+def _check_fit(sae: SAE, model: GPT2) -> None:
+    if sae.hook_name not in set(hook_names(model.config.n_layers)):
+        raise ValueError(f"The autoencoder reads {sae.hook_name!r}, which {model.config.model_name} does not have.")
+    if "hook_pattern" in sae.hook_name or "attn_scores" in sae.hook_name:
+        raise ValueError(f"The autoencoder reads {sae.hook_name!r}, which is no vector per position.")
+    d_in, wide = sae.W_enc.shape[0], sae.hook_name.endswith((".hook_post", ".hook_pre", "out.hook_in", "in.hook_out"))
+    width = model.config.d_mlp if wide and ".mlp." in sae.hook_name else model.config.d_model
+    if d_in != width:
+        raise ValueError(f"The autoencoder reads {d_in} numbers per position, {sae.hook_name} of this model has {width}.")
+
+
+@torch.no_grad()
+def read(sae: SAE, run: Run) -> Reading:
+    """The features of a run at the autoencoder's hook, and how much of the activation they explain."""
+    x = sae._input(_flat(run.activations[sae.hook_name], batched=False))
+    features = sae.encode(x)
+    decoded = sae.decode(features)
+    missed = x - decoded
+    error = missed.norm(dim=-1) / x.norm(dim=-1).clamp(min=1e-30)
+    rows = slice(1, None) if len(x) > 2 else slice(None)
+    spread = (x[rows] - x[rows].mean(0)).pow(2).sum().clamp(min=1e-30)
+    unexplained = (missed[rows].pow(2).sum() / spread).item()
+    return Reading(features, error, unexplained, (features > 0).sum(-1).float(), run.strings)
+
+
+def feature_hook(
+    model: GPT2, sae: SAE, edits: Sequence[FeatureEdit], *, replace: bool = False, plan: Plan = NO_EDITS, bos: bool = True
+) -> ChangeHook:
+    """A hook that edits features at the autoencoder's place, after the edits of a plan; for runs and generation.
+
+    replace: the edited reconstruction takes the activation's place; without it only the difference made by the edits is added.
+    Raises ValueError for a feature that is not there.
+    """
+    for edit in edits:
+        if not 0 <= edit.feature < sae.d_sae:
+            raise ValueError(f"Feature {edit.feature} does not exist, the autoencoder has 0..{sae.d_sae - 1}.")
+
+    def change(x: Tensor, queries: Tensor) -> Tensor:
+        flat = _flat(x, batched=True)
+        old = sae.encode(flat)
+        new = old.clone()
+        for edit in edits:
+            value = torch.full_like(new[..., edit.feature], edit.value)
+            value = new[..., edit.feature] * value if edit.op == "scale" else value
+            new[..., edit.feature] = torch.where(chosen(queries, edit.positions), value, new[..., edit.feature])
+        if replace:
+            mean = flat.to(new).mean(-1, keepdim=True) if sae.centred else 0.0
+            return (sae.decode(new) + mean).to(x).view_as(x)
+        return (flat.to(new) + (new - old) @ sae.W_dec).to(x).view_as(x)
+
+    return ChangeHook([(sae.hook_name, change)], compile_plan(model, plan, bos))
+
+
+def _flat(x: Tensor, batched: bool) -> Tensor:
+    """Heads side by side: [... pos head d_head] -> [... pos d_model]; anything else as it is."""
+    return x.flatten(-2) if x.ndim == (4 if batched else 3) else x

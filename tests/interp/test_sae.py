@@ -1,0 +1,157 @@
+"""Sparse autoencoders in the SAELens layout: written here, read, and edited; every formula by hand."""
+
+import json
+
+import pytest
+import torch
+from helpers import max_difference, random_model, tiny_config
+from safetensors.torch import save_file
+
+from gpt2_core import generate
+from interp.edits import Edit, Plan
+from interp.run import trace
+from interp.sae import FeatureEdit, feature_hook, load, read
+
+MODEL = random_model(tiny_config(n_layers=2, d_model=32, d_vocab=200))
+IDS = [5, 17, 99, 3, 17, 60, 8]
+RUN = trace(MODEL, IDS)
+TOKENS = torch.tensor([RUN.tokens])
+OLD = {"architecture": "standard", "d_in": 32, "d_sae": 50, "hook_name": "blocks.1.hook_resid_pre", "hook_layer": 1}
+OLD |= {"model_name": "tiny", "activation_fn_str": "relu", "normalize_activations": "none", "apply_b_dec_to_input": True}
+OLD |= {"hook_head_index": None, "finetuning_scaling_factor": False, "dtype": "torch.float32", "prepend_bos": True}
+NEW = {"architecture": "standard", "d_in": 32, "d_sae": 50, "apply_b_dec_to_input": False, "normalize_activations": "none"}
+NEW |= {"reshape_activations": "hook_z", "metadata": {"hook_name": "blocks.0.attn.hook_z", "hook_head_index": None}}
+
+
+def folder(path, cfg, d_in=32, **more):
+    random = torch.Generator().manual_seed(1)
+    shapes = {"W_enc": (d_in, 50), "b_enc": (50,), "W_dec": (50, d_in), "b_dec": (d_in,)}
+    tensors = {name: 0.3 * torch.randn(shape, generator=random) for name, shape in shapes.items()} | more
+    path.mkdir(exist_ok=True)
+    (path / "cfg.json").write_text(json.dumps(cfg), encoding="utf-8")
+    save_file(tensors, path / "sae_weights.safetensors")
+    return tensors
+
+
+@pytest.mark.parametrize("cfg", [OLD, NEW, {**OLD, "model_from_pretrained_kwargs": {"center_writing_weights": True}}])
+def test_features_and_error_by_hand(tmp_path, cfg):
+    w = folder(tmp_path, cfg)
+    sae = load(tmp_path, MODEL)
+    found, centred = read(sae, RUN), "model_from_pretrained_kwargs" in cfg
+    x = RUN.activations[sae.hook_name].flatten(1)
+    assert sae.hook_name == (cfg.get("hook_name") or cfg["metadata"]["hook_name"]) and sae.centred == centred
+    missed = []
+    for i, row in enumerate(x):
+        row = row - row.mean() if centred else row
+        shifted = row - w["b_dec"] if cfg["apply_b_dec_to_input"] else row
+        features = (shifted @ w["W_enc"] + w["b_enc"]).clamp(min=0)
+        assert max_difference(found.features[i], features) <= 1e-5 and found.active[i] == (features > 0).sum()
+        missed.append(row - features @ w["W_dec"] - w["b_dec"])
+        assert found.error[i].item() == pytest.approx((missed[-1].norm() / row.norm()).item(), abs=1e-5)
+    x = x - x.mean(-1, keepdim=True) if centred else x
+    total = sum((row - x[1:].mean(0)).pow(2).sum() for row in x[1:])
+    assert found.unexplained == pytest.approx((sum(m.pow(2).sum() for m in missed[1:]) / total).item(), rel=1e-4)
+    ids, values = found.top(3, k=4)
+    assert values.tolist() == sorted(found.features[3].tolist(), reverse=True)[:4]
+    assert max_difference(found.features[3, ids], values) == 0
+
+
+def test_a_perfect_autoencoder_has_no_error(tmp_path):
+    """Features +x and -x of an orthonormal basis give everything back."""
+    eye = torch.eye(32)
+    both = torch.cat([eye, -eye])
+    folder(tmp_path, {**OLD, "d_sae": 64}, W_enc=both.T.contiguous(), W_dec=both, b_enc=torch.zeros(64), b_dec=torch.ones(32))
+    sae = load(tmp_path, MODEL)
+    found = read(sae, RUN)
+    assert found.error.max() <= 1e-5 and found.unexplained <= 1e-9 and (found.active <= 32).all()
+    with torch.no_grad():
+        assert max_difference(MODEL(TOKENS, hook=feature_hook(MODEL, sae, [], replace=True)), MODEL(TOKENS)) <= 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cfg", [OLD, NEW, {**OLD, "model_from_pretrained_kwargs": {"center_writing_weights": True}}])
+def test_edits_add_only_the_difference(tmp_path, cfg):
+    w = folder(tmp_path, cfg)
+    sae = load(tmp_path, MODEL)
+    features = read(sae, RUN).features
+    strong = features[[2, 4]].amin(0).index_fill(0, torch.tensor(7), 0.0).argmax().item()  # at work at both positions
+    edits = [FeatureEdit(7, 3.0), FeatureEdit(strong, -2.0, "scale", (2, 4))]
+
+    def by_hand(x, hook):
+        flat = x.flatten(2).clone()
+        for i in range(len(features)):
+            flat[0, i] += (3.0 - features[i, 7]) * w["W_dec"][7]
+            if i in (2, 4):
+                flat[0, i] += -3.0 * features[i, strong] * w["W_dec"][strong]
+        return flat.view_as(x)
+
+    expected = MODEL.run_with_hooks(TOKENS, fwd_hooks=[(sae.hook_name, by_hand)])
+    assert max_difference(MODEL(TOKENS, hook=feature_hook(MODEL, sae, edits)), expected) <= 1e-4
+    assert features[[2, 4], strong].min() > 0 and max_difference(expected, RUN.logits[None]) > 1e-3
+    assert max_difference(MODEL(TOKENS, hook=feature_hook(MODEL, sae, [])), RUN.logits[None]) <= 1e-5
+
+
+@torch.no_grad()
+def test_replacing_puts_the_reconstruction_in_place_and_a_plan_comes_first(tmp_path):
+    folder(tmp_path, {**OLD, "model_from_pretrained_kwargs": {"center_writing_weights": True}})
+    sae, plan = load(tmp_path, MODEL), Plan((Edit.scale("resid_pre", 1, value=2.0),))
+
+    def by_hand(x, hook):
+        x = 2 * x
+        features = sae.encode(x)
+        features[..., 4] = 1.5
+        return sae.decode(features) + x.mean(-1, keepdim=True)
+
+    expected = MODEL.run_with_hooks(TOKENS, fwd_hooks=[("blocks.1.hook_resid_pre", by_hand)])
+    hook = feature_hook(MODEL, sae, [FeatureEdit(4, 1.5)], replace=True, plan=plan)
+    assert max_difference(MODEL(TOKENS, hook=hook), expected) <= 1e-4
+
+
+@torch.no_grad()
+def test_features_are_edited_while_generating(tmp_path):
+    folder(tmp_path, OLD)
+    hook = feature_hook(MODEL, load(tmp_path, MODEL), [FeatureEdit(7, 30.0)])
+    ids = list(RUN.tokens)
+    for _ in range(4):
+        ids.append(MODEL(torch.tensor([ids]), hook=hook)[0, -1].argmax().item())
+    assert list(generate(MODEL, list(RUN.tokens), max_new_tokens=4, hook=hook, stop_ids=()).ids) == ids[len(RUN) :]
+
+
+def test_centred_can_be_said_by_the_caller(tmp_path):
+    folder(tmp_path, OLD)
+    shifted = RUN.activations["blocks.1.hook_resid_pre"] + 5
+    for centred in (False, True):
+        sae = load(tmp_path, MODEL, centred=centred)
+        same = max_difference(sae.encode(shifted), sae.encode(shifted - 5)) <= 1e-4
+        assert same == centred
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "jumprelu"}, "only standard"),
+        ({"architecture": "gated"}, "only standard"),
+        ({"activation_fn_str": "topk"}, "only standard"),
+        ({"normalize_activations": "layer_norm"}, "normalisation"),
+        ({"hook_name": "blocks.7.hook_resid_pre"}, "does not have"),
+        ({"hook_name": "blocks.0.mlp.hook_post"}, "128"),
+        ({"hook_name": "blocks.0.attn.hook_pattern"}, "no vector"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path, change, message):
+    folder(tmp_path, {**OLD, **change})
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, MODEL)
+
+
+def test_other_tensors_missing_files_and_wrong_edits_are_refused(tmp_path):
+    folder(tmp_path, OLD, threshold=torch.ones(50))
+    with pytest.raises(ValueError, match="threshold"):
+        load(tmp_path, MODEL)
+    with pytest.raises(ValueError, match="no SAELens folder"):
+        load(tmp_path / "nowhere", MODEL)
+    folder(tmp_path, OLD)
+    with pytest.raises(ValueError, match="Feature 50"):
+        feature_hook(MODEL, load(tmp_path, MODEL), [FeatureEdit(50, 1.0)])
+    with pytest.raises(ValueError, match="scale"):
+        FeatureEdit(1, 1.0, "add")
