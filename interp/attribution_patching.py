@@ -116,7 +116,9 @@ def preview(
     change = embedded[source] - embedded[base]
     path = torch.stack([embedded[base] + alpha * change for alpha in alphas])
     _, _, slopes = _run(model, path, component, hook, metric, gradients=True)
-    rows = [_cells(component, (a[source] - a[base]) * g, by_position, n_groups) for a, g in zip(ends, slopes[:-1])]
+    precise = torch.float64 if change.dtype == torch.float64 else torch.float32  # sums of half-precision products
+    products = [(a[source] - a[base]).to(precise) * slope for a, slope in zip(ends, slopes[:-1])]
+    rows = [_cells(component, product, by_position, n_groups) for product in products]
     foreseen = (change * slopes[-1]).sum().item()
     clean, corrupted = values.tolist()
     return Preview(

@@ -14,6 +14,7 @@ import torch
 from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2, UNHOOKED
 from gpt2_core.runtime import available_memory
+from interp.fused import fused
 from interp.sweep_cells import COMPONENTS, OF_HEADS, RESIDUAL, names_read
 
 MOST_MEMORY = 2**30
@@ -211,7 +212,7 @@ class _Count:
 @torch.no_grad()
 def speed(model: GPT2, tokens: int = 256) -> float:
     """FLOPs per second of this model's MLP, timed for some milliseconds."""
-    mlp, config = model.h[0].mlp, model.cfg
+    mlp, config = fused(model).h[0].mlp, model.cfg
     x = torch.zeros(1, tokens, config.d_model, device=config.device, dtype=config.dtype)
     flops, best = tokens * 4 * config.d_model * config.d_mlp, float("inf")
     for _ in range(3):
