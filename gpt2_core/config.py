@@ -162,6 +162,7 @@ RELEASED = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 SIZES: dict[str, Size] = {
     size.name: size
     for size in (
+        _embedded("glass-2m", 2, 2, 32, "56a9e80b6edf69b03c86334864e01fe83924494b138938e6cc5c06473f754520"),
         _embedded("glass-3m", 2, 2, 64, "57eb7579f7967d6557c4af7b8e36ec628bef5be402b3ce57b0ad9351de72b329"),
         Size(
             "glass-7m",
