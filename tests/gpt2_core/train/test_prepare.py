@@ -197,10 +197,16 @@ def test_killed_at_any_write_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
 CHILD = """
 import sys
 from pathlib import Path
-from gpt2_core.train import parts
+import time
+from gpt2_core.train import parts, prepare
 from gpt2_core.train.__main__ import main
 parts.PART_RECORDS = 10
 parts.BATCH_RECORDS = 4
+write = prepare.write_part
+def slowly(*part):  # so that the signal finds it at work, however busy the machine
+    write(*part)
+    time.sleep(0.3)
+prepare.write_part = slowly
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
