@@ -164,13 +164,7 @@ SIZES: dict[str, Size] = {
     for size in (
         _embedded("glass-2m", 2, 2, 32, "56a9e80b6edf69b03c86334864e01fe83924494b138938e6cc5c06473f754520"),
         _embedded("glass-3m", 2, 2, 64, "57eb7579f7967d6557c4af7b8e36ec628bef5be402b3ce57b0ad9351de72b329"),
-        Size(
-            "glass-7m",
-            "glass-7m (embedded)",
-            GPT2Config(4, 4, 128, model_name="glass-7m"),
-            sha256="84c736c1ac3a10f600849a88be8e9c1efd7a931e2f0270f210103c70e6205b08",
-            licence="MIT",
-        ),
+        _embedded("glass-7m", 4, 4, 128, "163098854d730c8f089d45c056e9afa6ce62ef3ac0835e4a6b8b87ca236ecd9f"),
         _released(
             "gpt2",
             "117M (124M)",
