@@ -4,11 +4,15 @@ The words that say what to look for are in `app/text/examples.py`, under the sam
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt with the place to look at. position: a token's index (a leading `<|endoftext|>` counted), None for the last."""
+    """A prompt with the place to look at. position: a token's index (a leading `<|endoftext|>` counted), None for the last.
+
+    role: look at the head that has most of this role in the model at hand, in place of layer and head.
+    """
 
     name: str
     prompt: str
@@ -16,14 +20,17 @@ class Example:
     layer: int = 0
     head: int = 0
     tab: str = "probabilities"
+    role: Literal["previous_token", "induction"] | None = None
 
 
 EMBEDDED = (
     Example("clock", "When the old clock struck twelve, the old"),
-    Example("quotation", '"I do not know," said the old man. "I have never'),
-    Example("door", "He opened the door and went into the"),
-    Example("chapter", "Chapter"),
-    Example("previous", "When the old clock struck twelve, the old man opened the door", layer=2, head=1, tab="attention"),
+    Example("said", '"What do you mean?" he'),
+    Example("hand", "He put his hand on his"),
+    Example(
+        "previous", "When the old clock struck twelve, the old man opened the door", tab="attention", role="previous_token"
+    ),
+    Example("copy", "Mr. Darnley bowed to Miss Harwick. Mr. Darn", tab="attention", role="induction"),
     Example("loop", "The king and the queen, and the king and the", tab="playground"),
 )
 

@@ -76,6 +76,13 @@ def head_scores(view: View, plan: Plan) -> HeadScores:
     return view.store.result((view.state.model, "scores", plan), lambda: scores(view.model, length=length, plan=plan))
 
 
+def best_head(view: View, role: str) -> tuple[int, int]:
+    """Layer and head with the highest score of a role, without edits."""
+    table = as_numpy(getattr(head_scores(view, NO_EDITS), role))
+    layer, head = np.unravel_index(table.argmax(), table.shape)
+    return int(layer), int(head)
+
+
 def score_key(view: View) -> str:
     """What the head scores depend on, as a text."""
     return f"{view.state.model} {view.state.plan.to_json()}"

@@ -11,13 +11,14 @@ from app.components.token_strip import StripToken, token_strip, token_strip_valu
 from app.components.toolbar import toolbar, toolbar_value
 from app.examples import Example, examples_for
 from app.page import Notice, Page
+from app.service.attention import best_head
 from app.service.view import View
 from app.state import PageState
 from app.tabs import edit_form, model_picker
 from app.text import words
 from interp.edits import Plan
 
-HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0)}
+HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0, film="", frame=None)}
 
 
 def build(page: Page) -> None:
@@ -99,7 +100,7 @@ def _examples(page: Page) -> None:
         with gr.Row(elem_classes="gb-examples", visible=embedded) as rows[embedded]:
             for example in examples_for(embedded):
                 chip = gr.Button(page.label(f"examples.{example.name}"), size="sm", elem_id=f"gb_example_{example.name}")
-                page.changes(chip.click, partial(choose_example, example=example))
+                page.changes(chip.click, partial(choose_example, page, example=example))
     page.shows(
         None,
         [rows[True], rows[False]],
@@ -108,12 +109,16 @@ def _examples(page: Page) -> None:
     )
 
 
-def choose_example(state: PageState, example: Example) -> PageState:
+def choose_example(page: Page, state: PageState, example: Example) -> PageState:
     """The example's prompt, looked at where it says, with a sentence on what to look for. Edits are taken away."""
     new = state.but(
         prompt=example.prompt, position=example.position, layer=example.layer, head=example.head, tab=example.tab, plan=Plan()
     )
-    raise Notice(new, words(state.lang)(f"examples.{example.name}_look"))
+    layer, head = new.layer, new.head
+    if example.role:
+        layer, head = best_head(View(page.store, new), example.role)
+    look = words(state.lang)(f"examples.{example.name}_look", head=f"L{layer}H{head}")
+    raise Notice(new.but(layer=layer, head=head), look)
 
 
 def continue_with(page: Page, state: PageState, event: gr.EventData) -> PageState:

@@ -13,6 +13,7 @@ from app import api
 from app.service import analyses
 from app.settings import Settings
 from app.store import ModelStore
+from gpt2_core import SIZES
 from gpt2_core import generate as core_generate
 from gpt2_core.scoring import perplexity
 from gpt2_core.scoring import score as core_score
@@ -24,6 +25,7 @@ from interp.predictions import next_tokens, probabilities
 from interp.run import trace
 
 MODEL, PROMPT = "glass-7m", "When the old clock struck twelve, the old"
+N_CTX = SIZES[MODEL].config.n_ctx
 PLAN = Plan((Edit.zero("z", layer=2, head=1),))
 
 
@@ -98,21 +100,21 @@ def test_score_without_a_first_token_scores_nothing_of_one_token(store):
 
 
 def test_score_of_a_long_text_reads_windows(store):
-    answer = analyses.score(store, MODEL, "the old man and the sea " * 220, stride=900, tokens=False)
-    assert answer["n_scored"] == answer["n_tokens"] > 1024 and answer["stride"] == 900 and "tokens" not in answer
+    answer = analyses.score(store, MODEL, "the old man and the sea " * 220, stride=400, tokens=False)
+    assert answer["n_scored"] == answer["n_tokens"] > N_CTX and answer["stride"] == 400 and "tokens" not in answer
 
 
 LONG = "the old man and the sea went on and on. " * 200
 
 
-@pytest.mark.parametrize("stride, bos", [(None, True), (300, False), (1024, True)])
+@pytest.mark.parametrize("stride, bos", [(None, True), (300, False), (N_CTX, True)])
 def test_the_tokens_of_a_long_text_add_up_whatever_the_stride(store, model, stride, bos):
     text = LONG[: len(LONG) * 5 // 8]
     answer = analyses.score(store, MODEL, text, stride=stride, bos=bos)
-    assert answer["n_tokens"] > 1024 and answer["stride"] == (stride or 512)
+    assert answer["n_tokens"] > N_CTX and answer["stride"] == (stride or N_CTX // 2)
     scored = [row["logprob_nats"] for row in answer["tokens"] if row["logprob_nats"] is not None]
     assert answer["nats"] == pytest.approx(-math.fsum(scored), rel=1e-9) and answer["n_scored"] == len(scored)
-    assert answer["nats"] == pytest.approx(perplexity(model, text, stride=stride or 512, bos=bos).nats, rel=1e-5)
+    assert answer["nats"] == pytest.approx(perplexity(model, text, stride=stride or N_CTX // 2, bos=bos).nats, rel=1e-5)
     assert f"{answer['stride']} apart" in answer["notices"][0]
     without = analyses.score(store, MODEL, text, stride=stride, bos=bos, tokens=False)
     assert answer["per"].keys() == without["per"].keys()
@@ -128,10 +130,11 @@ def test_work_over_the_network_is_bounded(store):
         score(LONG, MODEL, 1)
     assert score(PROMPT, MODEL, 1, False)["n_scored"] > 5  # one window, whatever the stride
     n = len(store.model(MODEL).tokenizer.encode(LONG)) + 1
-    read = 1024 + 1024 + (n - 2 * 900)
-    assert analyses.score(store, MODEL, LONG, stride=900, tokens=False, most_read=read)["stride"] == 900
+    windows = 1 + math.ceil((n - N_CTX) / 400)
+    read = (windows - 1) * N_CTX + n - (windows - 1) * 400
+    assert analyses.score(store, MODEL, LONG, stride=400, tokens=False, most_read=read)["stride"] == 400
     with pytest.raises(ValueError, match=f"{read:,} tokens would be read and {read - 1:,} is the most"):
-        analyses.score(store, MODEL, LONG, stride=900, most_read=read - 1)
+        analyses.score(store, MODEL, LONG, stride=400, most_read=read - 1)
 
 
 def test_half_of_a_surrogate_pair_is_replaced(store):
@@ -236,12 +239,12 @@ NEVER = [
     ("next_tokens", {"prompt": PROMPT, "k": 101}, "k must be a whole number from 1 to 100"),
     ("next_tokens", {"prompt": PROMPT, "k": True}, "k must be a whole number"),
     ("next_tokens", {"prompt": PROMPT, "position": 99}, "position must be a whole number from"),
-    ("next_tokens", {"prompt": "word " * 2000}, "reads 1024"),
+    ("next_tokens", {"prompt": "word " * 2000}, f"reads {N_CTX}"),
     ("attention", {"prompt": PROMPT, "head": 1}, "Give the layer too"),
     ("attention", {"prompt": PROMPT, "layer": 4}, "layer must be a whole number from 0 to 3"),
     ("attention", {"prompt": PROMPT, "layer": 0, "head": -1}, "head must be a whole number from 0 to 3"),
-    ("attention", {"prompt": "word " * 1000, "layer": 0}, "ask for one head or a shorter prompt"),
-    ("lens", {"prompt": "word " * 1000, "k": 100}, "ask for a smaller k or a shorter prompt"),
+    ("attention", {"prompt": "word " * (N_CTX - 10), "layer": 0}, "ask for one head or a shorter prompt"),
+    ("lens", {"prompt": "word " * (N_CTX - 10), "k": 100, "mid": True}, "ask for a smaller k or a shorter prompt"),
     ("lens", {"prompt": PROMPT, "target": " two words"}, "expected one"),
     ("heads", {"length": 129}, "length must be"),
     ("heads", {"batch": 0}, "batch must be"),

@@ -216,7 +216,13 @@ def start(script: Path, folder: Path, out: Path) -> subprocess.Popen:
     command = [sys.executable, str(script), "prepare", str(folder), "--out", str(out), "--workers", "2"]
     more = ["--no-quality", "--language", "any", "--validation", "0.3"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*command, *more], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # a shell's background job ignores Ctrl-C, and so would its children
+    return subprocess.Popen([*command, *more], env=environment, preexec_fn=listen, **pipes)
+
+
+def listen() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
