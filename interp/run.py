@@ -27,7 +27,7 @@ class Provenance:
     dtype: str
     device: str
     bos: bool
-    weights: str  # "raw": as released, logits equal Hugging Face's
+    weights: str  # "raw": as released, logits equal Hugging Face's; or "folded", see `interp.folding`
     plan: str
     version: str
     torch: str
@@ -76,7 +76,7 @@ def provenance(model: GPT2, plan: Plan, bos: bool) -> Provenance:
         dtype=str(cfg.dtype).removeprefix("torch."),
         device=cfg.device,
         bos=bos,
-        weights="raw",
+        weights="folded" if getattr(model, "processing", ()) else "raw",
         plan=plan.to_json(),
         version=__version__,
         torch=metadata.version("torch"),

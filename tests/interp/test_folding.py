@@ -141,3 +141,8 @@ def test_a_folded_model_generates_the_same_and_cannot_be_saved(tmp_path):
     assert generate(folded, "The clock", max_new_tokens=8).ids == generate(raw, "The clock", max_new_tokens=8).ids
     with pytest.raises(ValueError, match="save the raw model"):
         folded.save_pretrained(tmp_path)
+
+
+def test_a_run_says_that_its_weights_are_folded():
+    weights = [trace(model, PROMPT, NO_EDITS, bos=False).provenance.weights for model in (RAW, FOLDED)]
+    assert weights == ["raw", "folded"]
