@@ -77,7 +77,7 @@ class ActivationCache(Mapping[str, Tensor]):
         if not self.has_batch_dim:
             return self
         sizes = {value.shape[0] for value in self.cache_dict.values()}
-        if sizes != {1}:
+        if sizes - {1}:
             raise ValueError(f"Only a batch of one row can lose its batch axis; this cache has {sorted(sizes)}.")
         return ActivationCache({k: v[0] for k, v in self.cache_dict.items()}, self._n_layers, has_batch_dim=False)
 

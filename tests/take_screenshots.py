@@ -13,12 +13,14 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 7899
-PLAN = json.dumps([{"op": "zero", "component": "z", "layer": 2, "head": 1}])
+COPY = "Mr. Darnley bowed to Miss Harwick. Mr. Darn"
+PLAN = json.dumps([{"op": "zero", "component": "z", "layer": 0, "head": 3}])
 SHOTS = {
-    "attention": (1280, 1220, {"tab": "attention", "layer": 3, "head": 1, "plan": PLAN, "lang": "en"}),
+    "attention": (1280, 1220, {"tab": "attention", "layer": 1, "head": 2, "plan": PLAN, "prompt": COPY, "lang": "en"}),
     "playground": (1280, 1040, {"tab": "playground", "lang": "en"}),
     "lens": (1280, 1300, {"tab": "lens", "lang": "en"}),
-    "phone": (390, 1500, {"tab": "attention", "layer": 2, "head": 1, "lang": "ko"}),
+    "training": (1280, 1600, {"tab": "training", "layer": 1, "head": 2, "lang": "en"}),
+    "phone": (390, 1500, {"tab": "attention", "layer": 1, "head": 2, "prompt": COPY, "lang": "ko"}),
 }
 
 

@@ -271,7 +271,9 @@ def test_no_command_but_serve_imports_gradio():
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_and_a_reader_that_leaves_end_it_quietly():
-    writing = started("generate", PROMPT, "--max-new-tokens", "1000")
+    # a shell's background job ignores Ctrl-C, and so would its children
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    writing = started("generate", PROMPT, "--max-new-tokens", "1000", **listening)
     assert writing.stdout.read(1)
     writing.send_signal(signal.SIGINT)
     _, said = writing.communicate(timeout=60)

@@ -78,16 +78,17 @@ def same(a, b) -> bool:
 # ---- the embedded model, and the oracle
 
 
-def test_embedded_model_equals_transformers(no_network):
-    model = load("glass-7m")
-    folder = locate("glass-7m").folder
+@pytest.mark.parametrize("name", [size.name for size in SIZES.values() if size.embedded])
+def test_embedded_models_equal_transformers(no_network, name):
+    model = load(name)
+    folder = locate(name).folder
     reference = transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     tokens = torch.tensor([model.tokenizer.encode("When the old clock struck twelve, the old clock")])
     with torch.no_grad():
         assert max_difference(model(tokens), reference(tokens).logits) <= 1e-4
-    assert sum(p.numel() for p in model.parameters()) == 7_357_312 == model.cfg.n_params
-    assert model.weights_sha256 == SIZES["glass-7m"].sha256 and model.source == "embedded glass-7m"
-    assert model.cfg.shape() == SIZES["glass-7m"].config.shape() and not model.training
+    assert sum(p.numel() for p in model.parameters()) == model.cfg.n_params
+    assert model.weights_sha256 == SIZES[name].sha256 and model.source == f"embedded {name}"
+    assert model.cfg.shape() == SIZES[name].config.shape() and not model.training
 
 
 def test_nothing_but_an_explicit_wish_uses_the_network(no_network):
@@ -349,7 +350,7 @@ def test_numbers_too_large_for_float16(folder):
 
 
 NAMES = {
-    "nonsense": "'nonsense' is no folder, none of glass-7m, .* check the spelling",
+    "nonsense": "'nonsense' is no folder, none of glass-2m, .* check the spelling",
     "./nowhere": "no folder './nowhere'",
     "a/b/c": "no folder 'a/b/c'",
     "../..": "no config.json",

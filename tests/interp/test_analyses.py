@@ -171,3 +171,8 @@ def test_scores_under_a_plan_and_with_bad_lengths():
     assert edited.previous_token[0, 1] == 0 and edited.previous_token[0, 0] > 0
     with pytest.raises(ValueError, match=r"2\.\.32"):
         heads.scores(MODEL, length=40)
+
+
+def test_a_run_may_keep_no_activations():
+    run = trace(MODEL, RUN.text, names_filter=[])
+    assert len(run.activations) == 0 and max_difference(run.logits, RUN.logits) <= 1e-5
