@@ -246,10 +246,15 @@ def opened(page, url, **query):
 def set_number(page, name, value):
     """Types a number, as a person does, and sees it taken over by the slider."""
     box = page.locator(f"#gb_playground_{name} input[type=number]")
-    box.fill("")
-    box.press_sequentially(str(value))
-    box.press("Tab")
-    until(page, f"document.querySelector('#gb_playground_{name} input[type=range]').value === '{value}'")
+    taken = f"document.querySelector('#gb_playground_{name} input[type=range]').value === '{value}'"
+    for _ in range(4):  # a slider that is still unfolding puts its old number back
+        box.fill("")
+        box.press_sequentially(str(value))
+        box.press("Tab")
+        page.wait_for_timeout(500)
+        if page.evaluate(taken):
+            break
+    until(page, taken)
 
 
 def count(page, kind="generated", strip=TEXT):
