@@ -6,8 +6,6 @@ so that halves of two films are never taken for one. The same film gives the sam
 
 import hashlib
 import json
-import os
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from gpt2_core.checkpoints.export import replace_file
 from interp.film import MOST_TOKENS, ROLES, Film, FilmPrompt, Measurement
 
 JSON, TENSORS, FORMAT = "film.json", "film.safetensors", 1
@@ -55,7 +54,7 @@ def write(film: Film, folder: str | Path) -> Path:
     tensors = save(_arrays(film), {"format": str(FORMAT)})
     content = json.dumps(_content(film, tensors), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     for path, whole in ((folder / TENSORS, tensors), (folder / JSON, content.encode())):
-        _replace(path, whole)
+        replace_file(path, lambda unfinished, whole=whole: unfinished.write_bytes(whole))
     return folder
 
 
@@ -165,12 +164,3 @@ def _bytes(path: Path) -> bytes:
     if (size := path.stat().st_size) > LARGEST[path.name]:
         raise ValueError(f"{path} has {size:,} bytes, a film at most {LARGEST[path.name]:,}; {AGAIN}.")
     return path.read_bytes()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

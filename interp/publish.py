@@ -9,17 +9,18 @@ the weights and must be changed with them; the command says to what.
 
 import argparse
 import json
-import os
 import re
+import shutil
 import sys
 import tempfile
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gpt2_core.checkpoints import load, save_pretrained
+from gpt2_core.checkpoints.export import replace_file
 from gpt2_core.checkpoints.find import CONFIG, WEIGHTS
 from gpt2_core.generate import generate
 from gpt2_core.model import GPT2
@@ -134,12 +135,7 @@ def _move(staged: Path, out: Path) -> None:
     """Replace the files of the embedded model, each whole or not at all, the card last."""
     out.mkdir(parents=True, exist_ok=True)
     for name in reversed(FILES):
-        unfinished = out / f".{name}.{uuid.uuid4().hex[:8]}"
-        try:
-            unfinished.write_bytes((staged / name).read_bytes())
-            os.replace(unfinished, out / name)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        replace_file(out / name, partial(shutil.copyfile, staged / name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

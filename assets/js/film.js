@@ -217,7 +217,7 @@ async function draw() {
   if (fresh) stop();
   [value, film] = [next, unpack];
   if (fresh || !(playing || resting)) at = next.frame;    // a reader who is on the move is not sent back
-  if (fresh) head = [next.layer, next.head];              // the old film may have had more heads
+  head = [next.layer, next.head];                         // the old film may have had more heads
   if (fresh || said) build();
   showPlaying();
   selectHead(next.layer, next.head);

@@ -26,8 +26,8 @@ def save_pretrained(model: GPT2, folder: str | Path) -> Path:
     if model.tokenizer is not None:
         config |= {"bos_token_id": model.tokenizer.bos_id, "eos_token_id": model.tokenizer.eos_id}
         model.tokenizer.to_hf_files(folder)
-    _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"))
-    _replace(folder / WEIGHTS, lambda path: _write_weights(model, path, permissions_of=folder / CONFIG))
+    replace_file(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"))
+    replace_file(folder / WEIGHTS, lambda path: _write_weights(model, path, permissions_of=folder / CONFIG))
     return folder
 
 
@@ -37,7 +37,8 @@ def _write_weights(model: GPT2, path: Path, permissions_of: Path) -> None:
     shutil.copymode(permissions_of, path)  # safetensors lets only the owner read what it writes
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """`write(unfinished)` beside `path`, then renamed to it: the file appears whole or stays as it was. Raises OSError."""
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         write(unfinished)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gpt2_core.accounting import training_flops_per_token
+from gpt2_core.checkpoints.export import replace_file
 from gpt2_core.config import GPT2Config
 
 LINES = "log.jsonl"
@@ -28,9 +29,7 @@ class RunLog:
             self._board = _summary_writer(run / "tensorboard", step)
         kept = [line for line in read_lines(self._path) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        replacement = self._path.with_suffix(".tmp")
-        replacement.write_text(text, encoding="utf-8")
-        replacement.replace(self._path)
+        replace_file(self._path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         if self._path is None:
