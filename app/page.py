@@ -18,11 +18,14 @@ from typing import Any
 
 import gradio as gr
 
+from app.components.courier import courier, courier_value
 from app.components.i18n import I18N
 from app.components.message import message, message_value
+from app.evidence import Evidence
 from app.service.memory import enough_memory
 from app.service.view import View
-from app.state import PageState
+from app.setting import Setting
+from app.state import TABS, PageState
 from app.store import ModelStore
 from app.text import words
 from app.zero_gpu import on_gpu
@@ -43,7 +46,8 @@ class Notice(Exception):  # noqa: N818 - not an error: something to tell, with t
 class Section:
     """Components that are filled together. tab None is the header, shown on every tab.
 
-    render(view, *input values) -> one value per output. depends(state) names what the picture depends on besides the inputs.
+    render(view, *input values) -> one value per output. depends(state) names what the picture depends on besides the inputs;
+    None: on everything but which tab is open and what was set in others.
     control: the outputs are things a person sets (a text box); an event that came from them does not write back to them.
     """
 
@@ -51,8 +55,12 @@ class Section:
     outputs: tuple[Any, ...]
     render: Render
     inputs: tuple[Any, ...] = ()
-    depends: Callable[[PageState], Hashable] = lambda state: state.but(tab="playground")
+    depends: Callable[[PageState], Hashable] | None = None
     control: bool = False
+
+    def key(self, state: PageState) -> Hashable:
+        """What the picture is drawn from, besides the inputs."""
+        return self.depends(state) if self.depends else state.settings_of(self.tab).but(tab=TABS[0])
 
 
 @dataclass(frozen=True)
@@ -75,14 +83,16 @@ class Page:
         self._sections: list[Section] = []
         self._changes: list[Change] = []
         self.message = message("gb_message", render=False)  # shown where `add_message` is called
+        self.courier = courier("gb_courier", render=False)
 
     def label(self, key: str) -> Any:
         """A static label, translated in the browser."""
         return I18N(key)
 
     def add_message(self) -> None:
-        """The place for sentences: errors and notices."""
+        """The place for sentences, errors and notices, and for what panels hand out."""
         self.message.render()
+        self.courier.render()
 
     def shows(
         self, tab: str | None, outputs: Iterable[Any], render: Render, *, inputs: Iterable[Any] = (), **options: Any
@@ -109,6 +119,39 @@ class Page:
     def refreshes(self, listener: Callable[..., Any], **options: Any) -> None:
         """Declares an event that changes no state but an input of some section (a switch inside a tab)."""
         self.changes(listener, lambda state: state, **options)
+
+    def control(self, setting: Setting, component: Any) -> None:
+        """Ties a component to a setting of its tab: it shows the setting, and what a person enters becomes the setting.
+
+        A picture that depends on it reads `SETTING.of(view.state)`. Text boxes and sliders count as entered when they rest.
+        """
+        tab = setting.name.split(".")[0]
+        self.shows(
+            tab,
+            [component],
+            lambda view: [setting.of(view.state)],
+            depends=lambda s: dict(s.settings).get(setting.name),
+            control=True,
+        )
+        # `change` where `input` misses a paste.
+        listener = component.change if isinstance(component, gr.Textbox | gr.Number) else component.input
+        self.changes(listener, setting.on, inputs=[component], own_control=True)
+
+    def hands_out(self, head: Any, evidence: Callable[..., Evidence], inputs: Sequence[Any] = ()) -> None:
+        """Gives a panel its menu: evidence(view, *input values) -> Evidence. The panel's value says `exports` (`panel_value`)."""
+
+        def prepared(state: PageState, kind: str, *values: Any) -> dict:
+            return courier_value(evidence(View(self.store, state), *values), kind, secrets.token_hex(4), words(state.lang))
+
+        answer = self.guarded(prepared, [self.courier], [self.courier, self.message])
+
+        def asked(event: gr.EventData, state: PageState | None, *values: Any) -> list:
+            return answer(state, event._data["kind"], *values)
+
+        head.panelaction(
+            asked, [self.state, *inputs], [self.courier, self.message], trigger_mode="multiple", show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
 
     def listen(
         self,
@@ -251,7 +294,7 @@ class Page:
             if section.tab not in (None, state.tab):
                 continue
             inputs = [values[i] for i in section.inputs]
-            key = repr((section.depends(state), inputs))
+            key = repr((section.key(state), inputs))
             try:
                 if drawn.get(number) != key and not (section.control and own_control):
                     with enough_memory(state.model):

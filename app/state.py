@@ -1,5 +1,6 @@
 """The state of the page: what the prompt is, which model reads it, what is changed, and where the reader looks."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
@@ -10,13 +11,17 @@ from interp.edits import NO_EDITS, Plan
 TABS = ("playground", "probabilities", "attention", "zero_shot", "lens", "training", "scaling")
 LANGUAGES = ("en", "ko")
 MAX_PROMPT = 20_000  # characters; the context is what really limits
+SETTING = "s."  # what the address puts before a setting's name
+MAX_SETTINGS, MAX_SETTING = 64, 2_000  # how many, and the characters of one
 
 
 @dataclass(frozen=True)
 class PageState:
     """Everything a copied address has to carry. position None is the last token; positions count `<|endoftext|>` where bos.
 
-    film: the model whose training is looked at, "" for the page's own; frame: the moment of it, None for the last.
+    film: the model whose training is looked at, "" for the page's own; frame: the moment of it, None for the last. settings: what
+    was chosen inside the tabs, by name ("patching.metric"), as text and sorted; only what differs from a tab's own choice is here
+    (`app.setting`).
     """
 
     model: str = DEFAULT_MODEL
@@ -28,6 +33,7 @@ class PageState:
     head: int = 0
     film: str = ""
     frame: int | None = None
+    settings: tuple[tuple[str, str], ...] = ()
     tab: str = TABS[0]
     lang: str = LANGUAGES[0]
 
@@ -44,12 +50,24 @@ class PageState:
         for name in ("layer", "head", "position", "frame"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} counts from 0, got {getattr(self, name)}.")
+        object.__setattr__(self, "settings", tuple(sorted(self.settings)))
+        if len(self.settings) > MAX_SETTINGS:
+            raise ValueError(f"The address has {len(self.settings)} settings of tabs; {MAX_SETTINGS} is the most.")
+        for name, value in self.settings:
+            if not re.fullmatch(r"[a-z_]{1,30}\.[a-z0-9_]{1,30}", name):
+                raise ValueError(f"{name[:40]!r} is no name of a setting; expected something like patching.metric.")
+            if len(value) > MAX_SETTING:
+                raise ValueError(f"{name} has {len(value):,} characters; {MAX_SETTING:,} is the most. Shorten it.")
 
     def but(self, **changes) -> "PageState":
         """This state with some fields changed. Another model brings its own film."""
         if changes.get("model", self.model) != self.model:
             changes = {"film": "", "frame": None} | changes
         return replace(self, **changes)
+
+    def settings_of(self, tab: str | None) -> "PageState":
+        """This state with the settings of one tab only."""
+        return self.but(settings=tuple(s for s in self.settings if s[0].split(".")[0] == tab))
 
     def to_query(self) -> str:
         """The address's query; fields at their default are left out, except those whose default depends on the reader."""
@@ -64,7 +82,8 @@ class PageState:
             "frame": "" if self.frame is None else str(self.frame),
             "tab": "" if self.tab == TABS[0] else self.tab,
         }
-        return urlencode({"lang": self.lang, "prompt": self.prompt} | {k: v for k, v in plain.items() if v})
+        chosen = {SETTING + name: value for name, value in self.settings}
+        return urlencode({"lang": self.lang, "prompt": self.prompt} | {k: v for k, v in plain.items() if v} | chosen)
 
     @staticmethod
     def from_query(query: Mapping[str, str], default: "PageState") -> "PageState":
@@ -79,6 +98,7 @@ class PageState:
             asked["bos"] = query["bos"] != "0"
         if query.get("plan"):
             asked["plan"] = Plan.from_json(query["plan"])
+        asked["settings"] = tuple((k.removeprefix(SETTING), v) for k, v in query.items() if k.startswith(SETTING))
         return default.but(**asked)
 
 

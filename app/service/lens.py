@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from app.evidence import Evidence
+from app.service.scripts import lens_script, script
 from app.service.view import View, as_numpy
 from gpt2_core.tokenizer import Tokenizer
 from interp.lens import lens_names, logit_lens
@@ -59,6 +61,34 @@ def track(view: View, run: Run, target: int, mid: bool) -> Track:
     logits = view.model.unembed(resid[None])[0].float()
     rank = (logits > logits[:, target, None]).sum(-1) + 1
     return Track(as_numpy(logits.softmax(-1)[:, target]), as_numpy(rank))
+
+
+def track_evidence(view: View, target: int, mid: bool) -> Evidence:
+    """The followed token's numbers, layer by layer, and the scripts that compute them."""
+    found, names = track(view, view.run, target, mid), lens_names(view.config.n_layers, mid)
+    token = view.model.tokenizer.strings([target])[0]
+    code = f"""
+lens = logit_lens(model, run, target={target}, mid={mid})  # {token!r}
+rows = zip(lens.labels, lens.target_probability[:, {view.position}].tolist(), lens.target_rank[:, {view.position}].tolist())
+for label, probability, rank in rows:
+    print(f"{{label:>12}} {{probability:9.4%}} rank {{rank + 1}}")
+"""
+    lens_code = f"""
+_, cache = model.run_with_cache(tokens)
+names = {names}
+for name in names:
+    logits = model.unembed(model.ln_final(cache[name]))[0, {view.position}]
+    rank = int((logits > logits[{target}]).sum()) + 1
+    print(f"{{name:>28}} {{logits.softmax(-1)[{target}].item():9.4%}} rank {{rank}}")  # of {token!r}
+"""
+    return Evidence(
+        "lens-token",
+        ("read_at", "probability", "rank"),
+        list(zip(names, found.p, found.rank)),
+        script(view, "from interp.lens import logit_lens", code),
+        lens_script(view, "", lens_code),
+        {"token": token, "id": target, "position": view.position, "provenance": view.run.provenance.to_dict()},
+    )
 
 
 def one_token(tokenizer: Tokenizer, text: str) -> int:

@@ -18,7 +18,7 @@ from app.tabs import edit_form, model_picker
 from app.text import words
 from interp.edits import Plan
 
-HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0, film="", frame=None)}
+HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0, film="", frame=None, settings=())}
 
 
 def build(page: Page) -> None:

@@ -5,13 +5,16 @@ import numpy as np
 
 from app.components.lens_table import lens_table, lens_table_value
 from app.components.message import message, message_value
-from app.components.panel import Badge, panel, panel_value
+from app.components.panel import Badge, Exports, panel, panel_value
 from app.figures.tracks import rank_or_probability_by_layer
 from app.page import Page
 from app.service import lens as service
 from app.service.view import View
+from app.setting import Setting
 from app.state import PageState
 from app.text import Words, words
+
+MID, TARGET = Setting("lens.mid", False), Setting("lens.target", "")
 
 
 def build(page: Page) -> None:
@@ -32,23 +35,25 @@ def build(page: Page) -> None:
     problem = message("gb_lens_message")
     chosen = gr.State(None)  # the row and position chosen last, and how many choices so far
     table = lens_table("gb_lens_table")
-    page.shows("lens", [head, problem], _head, inputs=[mid, target])
-    page.shows("lens", [table], _table, inputs=[mid, target, chosen], depends=lambda s: s.but(tab="lens", head=0))
-    page.refreshes(mid.input)
-    page.refreshes(target.input)
+    page.control(MID, mid)
+    page.control(TARGET, target)
+    page.shows("lens", [head, problem], _head)
+    page.shows("lens", [table], _table, inputs=[chosen], depends=lambda s: s.settings_of("lens").but(tab="lens", head=0))
 
     def keep(last: tuple | None, event: gr.EventData) -> tuple:
         return int(event.row), int(event.pos), last[2] + 1 if last else 0
 
     table.cellselect(keep, chosen, chosen, trigger_mode="multiple", show_progress="hidden", api_visibility="private")
-    page.changes(chosen.change, _look_at, inputs=[chosen, mid])
+    page.changes(chosen.change, _look_at, inputs=[chosen])
     said = panel("gb_lens_track_head")
     figure = gr.Plot(show_label=False, elem_id="gb_lens_track")
-    page.shows("lens", [said, figure], _track, inputs=[mid, target], depends=lambda s: s.but(tab="lens", layer=0, head=0))
+    only = lambda s: s.settings_of("lens").but(tab="lens", layer=0, head=0)  # noqa: E731
+    page.shows("lens", [said, figure], _track, depends=only)
+    page.hands_out(said, lambda view: service.track_evidence(view, _followed(view), MID.of(view.state)))
 
 
-def _look_at(state: PageState, chosen: tuple | None, mid: bool) -> PageState:
-    return state if chosen is None else state.but(position=chosen[1], layer=service.layer_of(chosen[0], mid))
+def _look_at(state: PageState, chosen: tuple | None) -> PageState:
+    return state if chosen is None else state.but(position=chosen[1], layer=service.layer_of(chosen[0], MID.of(state)))
 
 
 def read_target(view: View, text: str) -> tuple[int | None, str]:
@@ -65,8 +70,8 @@ def read_target(view: View, text: str) -> tuple[int | None, str]:
     return target, ""
 
 
-def _head(view: View, mid: bool, text: str) -> list:
-    t, (target, problem) = words(view.state.lang), read_target(view, text)
+def _head(view: View) -> list:
+    t, mid, (target, problem) = words(view.state.lang), MID.of(view.state), read_target(view, TARGET.of(view.state))
     check = service.table(view, mid, target).check
     title = t("page.check_title", name=t("lens.check_last"), residual=check.residual, tolerance=check.tolerance)
     badge = Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)
@@ -79,8 +84,8 @@ def _row_labels(t: Words, labels: tuple[str, ...]) -> list[str]:
     return [t("lens.embed"), *named[1:-1], t("lens.last_row", label=named[-1])]
 
 
-def _table(view: View, mid: bool, text: str, chosen: tuple | None) -> list:
-    t, (target, _) = words(view.state.lang), read_target(view, text)
+def _table(view: View, chosen: tuple | None) -> list:
+    t, mid, (target, _) = words(view.state.lang), MID.of(view.state), read_target(view, TARGET.of(view.state))
     lens = service.table(view, mid, target)
     shown = _Shown(view, lens)
     follow = None if target is None else {"text": view.show([target])[0], "p": lens.target_p, "rank": lens.target_rank}
@@ -121,16 +126,22 @@ def _selected_row(view: View, mid: bool, chosen: tuple | None) -> int:
     return service.row_of(view.layer, mid)
 
 
-def _track(view: View, mid: bool, text: str) -> list:
-    t, (typed, _) = words(view.state.lang), read_target(view, text)
-    target = service.final_prediction(view) if typed is None else typed
+def _followed(view: View) -> int:
+    """The token that is followed: the one typed, or the model's own prediction."""
+    typed, _ = read_target(view, TARGET.of(view.state))
+    return service.final_prediction(view) if typed is None else typed
+
+
+def _track(view: View) -> list:
+    t, mid, target = words(view.state.lang), MID.of(view.state), _followed(view)
     now = service.track(view, view.run, target, mid)
     before = None if view.before is None else service.track(view, view.before, target, mid)
     token, numbers = view.show([target])[0], {"first": now.p[0], "last": now.p[-1], "rank": int(now.rank[-1])}
     said = [t("lens.track_what", token=token, at=view.shown[view.position], position=view.position, **numbers)]
     if before is not None:
         said.append(t("lens.track_before", last=before.p[-1], rank=int(before.rank[-1])))
-    labels = _row_labels(t, service.table(view, mid, typed).labels)
+    labels = _row_labels(t, service.table(view, mid, None).labels)
     pair = None if before is None else (before.p[None], before.rank[None])
     figure = rank_or_probability_by_layer(labels, [token], now.p[None], now.rank[None], t.section("lens_track"), before=pair)
-    return [panel_value(" ".join(said), help=t("lens.track_help"), help_label=t("page.help")), figure]
+    exports = Exports("gb_lens_track", "lens-token", t.section("panel"))
+    return [panel_value(" ".join(said), help=t("lens.track_help"), help_label=t("page.help"), exports=exports), figure]

@@ -1,4 +1,5 @@
-/* The head of a panel: one plain line, a (?) with the method, and how exactly the numbers were checked. */
+/* The head of a panel: one plain line, a (?) with the method, how exactly the numbers were checked, and a menu with what the panel
+   hands out. exports: {picture, name, text} | null. */
 const host = element.querySelector('.gb-host');
 function draw() {
   const value = Glassbox.snapshot(props);
@@ -10,9 +11,51 @@ function draw() {
     Glassbox.el("p", { class: "gb-what", text: value.what }),
     value.help ? Glassbox.help(value.help, value.help_label) : null,
     ...badges,
+    value.exports ? menu(value.exports) : null,
   ]));
   element.dataset.painted = value.id;
 }
+function menu({ picture, name, text: t }) {
+  const { el } = Glassbox, svg = pictureOf(picture), quiet = { type: "button", class: "gb-button gb-quiet" };
+  const save = el("button", { ...quiet, dataset: { name: "save" }, title: t.save_title, "aria-haspopup": "menu", "aria-expanded": "false", text: t.save });
+  const makers = {
+    PNG: picture ? async () => Glassbox.download(`${name}.png`, await Glassbox.svgToPng(await svg())) : null,
+    SVG: picture ? async () => Glassbox.download(`${name}.svg`, new Blob([await svg()], { type: "image/svg+xml" })) : null,
+    CSV: () => trigger('panelaction', { kind: "csv" }),
+    JSON: () => trigger('panelaction', { kind: "json" }),
+  };
+  async function make(kind) {
+    try { await makers[kind](); } catch (error) { console.error(error); said(save, `${t.failed} ${error.message}`); }
+  }
+  save.addEventListener("click", () => {
+    const items = Object.keys(makers).filter((kind) => makers[kind]).map((kind) =>
+      el("button", { type: "button", role: "menuitem", dataset: { kind }, text: kind, onclick: () => { close(); make(kind); } }));
+    const close = Glassbox.popover(save, items, { role: "menu", label: t.save, menu: true });
+  });
+  const code = el("button", { ...quiet, dataset: { name: "code" }, title: t.code_title, text: t.code, onclick: () => trigger('panelaction', { kind: "code" }) });
+  const link = el("button", { ...quiet, dataset: { name: "link" }, title: t.link_title, text: t.link });
+  link.addEventListener("click", async () => {
+    link.textContent = (await Glassbox.copy(location.href)) ? t.copied : t.copy_failed;
+    Glassbox.announce(link.textContent);
+    setTimeout(() => { link.textContent = t.link; }, 1600);
+  });
+  return el("span", { class: "gb-panel-menu" }, [save, code, link]);
+}
+function said(button, sentence) {
+  Glassbox.announce(sentence);
+  Glassbox.showTip(button, sentence);
+}
+/* The picture as SVG: a chart of Plotly's, or what a component of ours gives. */
+const pictureOf = (id) => async () => {
+  const block = document.getElementById(id), chart = block?.querySelector(".js-plotly-plot");
+  if (chart) {
+    const url = await window.Plotly.toImage(chart, { format: "svg", width: chart.clientWidth, height: chart.clientHeight });
+    return decodeURIComponent(url.slice(url.indexOf(",") + 1));
+  }
+  const ours = [...(block?.querySelectorAll("*") || [])].find((node) => node.gbPicture);
+  if (!ours) throw new Error(`#${id} is not drawn.`);
+  return ours.gbPicture();
+};
 Glassbox.tooltip(element, ".gb-badge", (node) => node.dataset.title || "");
 watch('value', draw);
 draw();
