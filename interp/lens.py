@@ -127,7 +127,7 @@ def _scale(model: GPT2, resid: Float[Tensor, "pos d_model"]) -> Float[Tensor, "p
 
 def _frozen(model: GPT2, resid: Tensor, scale: Tensor) -> Float[Tensor, "pos d_vocab"]:
     centred = (resid - resid.mean(-1, keepdim=True)) / scale
-    return (centred * model.ln_f.weight + model.ln_f.bias) @ model.W_U
+    return (centred * model.ln_f.weight + model.ln_f.bias) @ model.W_U + model.b_U
 
 
 def _row(logprobs: Tensor, tracked: Tensor, k: int) -> tuple[Tensor, ...]:

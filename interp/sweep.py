@@ -244,4 +244,5 @@ class Rerun:
         if reads is None:
             return self.model.unembed(final[None])[0]
         head = self.model.wte if self.model.config.tied else self.model.lm_head
-        return self.model.ln_f(final[None], UNHOOKED, "ln_final")[0] @ head.weight[list(reads)].T
+        read = self.model.ln_f(final[None], UNHOOKED, "ln_final")[0] @ head.weight[list(reads)].T
+        return read + self.model.b_U[list(reads)]  # 0 but for folded weights

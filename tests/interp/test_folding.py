@@ -9,6 +9,7 @@ from helpers import bridge, max_difference, random_model, some_tokens, tiny_conf
 from gpt2_core import generate
 from gpt2_core.streaming import Ids
 from gpt2_core.tokenizer import Tokenizer
+from interp import lens, metrics, patching, path_patching
 from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
 from interp.folding import STEPS, FoldedGPT2, fold, is_folded
 from interp.run import trace
@@ -146,3 +147,17 @@ def test_a_folded_model_generates_the_same_and_cannot_be_saved(tmp_path):
 def test_a_run_says_that_its_weights_are_folded():
     weights = [trace(model, PROMPT, NO_EDITS, bos=False).provenance.weights for model in (RAW, FOLDED)]
     assert weights == ["raw", "folded"]
+
+
+def test_the_heads_bias_is_read_by_every_analysis():
+    """What folding moves into b_U is part of a logit difference wherever one is measured."""
+    raw, folded = (
+        patching.sweep(model, TOKENS[:1], TOKENS[1:2], metrics.logit_diff(3, 5), "resid_pre") for model in (RAW, FOLDED)
+    )
+    assert (FOLDED.b_U[3] - FOLDED.b_U[5]).abs() > 1e-2
+    assert max_difference(raw.values, folded.values) <= 1e-4 and all(check.holds for check in folded.checks)
+    raw, folded = (path_patching.sweep(model, TOKENS[:1], TOKENS[1:2], metrics.logit_diff(3, 5)) for model in (RAW, FOLDED))
+    assert max_difference(raw.values, folded.values) <= 1e-4 and folded.check.holds
+    for mode in lens.LAYER_NORMS:
+        ours, theirs = (lens.logit_lens(m, trace(m, PROMPT, bos=False), layer_norm=mode) for m in (FOLDED, RAW))
+        assert ours.check.holds and max_difference(ours.entropy, theirs.entropy) <= 1e-3
