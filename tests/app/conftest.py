@@ -62,7 +62,7 @@ def browser_page(chromium):
     page = chromium.new_page(viewport={"width": 1440, "height": 1000})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)  # other tests share the cores
     yield page
     page.close()
     assert not [e for e in errors if not re.search("ResizeObserver loop", e)]

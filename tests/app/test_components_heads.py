@@ -255,6 +255,7 @@ def site():
 @pytest.fixture
 def page(chromium, site):
     sheet = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    sheet.set_default_timeout(60_000)
     problems = []
     sheet.on("pageerror", lambda error: problems.append(str(error)))
     sheet.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -269,7 +270,7 @@ def page(chromium, site):
 
 def logged(page, **expected):
     want = json.dumps(expected, sort_keys=True)
-    page.wait_for_function("want => document.querySelector('#log textarea, #log input').value === want", arg=want, timeout=8000)
+    page.wait_for_function("want => document.querySelector('#log textarea, #log input').value === want", arg=want, timeout=60_000)
 
 
 def painted(page, part):
@@ -314,7 +315,7 @@ def test_long_prompts_are_painted_and_the_hover_says_that_it_is_a_block(page):
     page.locator("#long").click()
     page.wait_for_function(
         "was => ['grid', 'view'].every((id, i) => document.querySelector(`#${id} [data-painted]`).dataset.painted !== was[i])",
-        arg=before, timeout=30000,
+        arg=before, timeout=60_000,
     )  # fmt: skip
     weights = patterns(2, 3, 1024)[1, 2]
     canvas = page.locator("#grid [data-head='L1H2'] canvas")

@@ -212,6 +212,7 @@ def site():
 @pytest.fixture
 def page(chromium, site):
     view = chromium.new_page(viewport={"width": 1280, "height": 900})
+    view.set_default_timeout(60_000)
     problems = []
     view.on("pageerror", lambda error: problems.append(str(error)))
     view.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -224,7 +225,7 @@ def page(chromium, site):
 
 def logged(page, expected):
     page.wait_for_function(
-        "want => document.querySelector('#log textarea, #log input').value === want", arg=expected, timeout=8000
+        "want => document.querySelector('#log textarea, #log input').value === want", arg=expected, timeout=60_000
     )
 
 
@@ -257,7 +258,7 @@ def test_after_quick_keys_the_server_knows_the_last_choice(page):
 @pytest.mark.browser
 def test_a_saved_picture_still_says_what_the_model_wrote(page):
     page.locator("#more").click()
-    page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=15000)
+    page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=60_000)
     page.locator("#prose .gb-export").click()
     with page.expect_download() as waiting:
         page.get_by_role("menuitem", name="SVG").click()
@@ -310,7 +311,7 @@ def test_a_token_chosen_while_its_tab_is_hidden_is_in_view_when_the_tab_comes_ba
 @pytest.mark.browser
 def test_a_stream_ends_with_its_last_value_and_null_keeps_the_picture(page):
     page.locator("#more").click()
-    page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=15000)
+    page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=60_000)
     before = page.locator("#strip [data-painted]").get_attribute("data-painted")
     page.locator("#nothing").click()
     time.sleep(0.6)
@@ -379,6 +380,7 @@ def test_address_takes_exactly_the_given_parameters(page):
 @pytest.mark.browser
 def test_phone_width_never_scrolls_sideways_and_targets_are_large(chromium, site):
     view = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    view.set_default_timeout(60_000)
     view.goto(f"{site}?__theme=dark")
     view.wait_for_selector("#prose [data-painted]")
     view.get_by_role("tab", name="two").click()

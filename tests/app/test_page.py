@@ -67,6 +67,7 @@ def test_a_walk_through_the_page(page_url, browser_page):
 
 def test_nothing_is_loaded_from_any_other_host(page_url, chromium):
     page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(60_000)
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     opened(page, page_url)
@@ -112,6 +113,7 @@ def test_korean_and_back(page_url, browser_page):
 
 def test_phone_width_has_no_sideways_scroll(page_url, chromium):
     page = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.set_default_timeout(60_000)
     opened(page, page_url)
     for tab in ("Playground", "Probabilities", "Attention", "Zero-shot", "Lens", "Scaling"):
         page.get_by_role("tab", name=tab, exact=True).click()
