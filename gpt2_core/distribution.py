@@ -1,8 +1,23 @@
-"""How a next-token distribution took the token that came."""
+"""Next-token distributions: how one took the token that came, how undecided it is, how far two are from each other.
+
+All take logarithms of probabilities [... d_vocab] and give nats; divide by log 2 for bits.
+
+    taken             log-probability and rank of the token that came
+    entropy           the surprise that a distribution itself expects
+    kl(p, q)          KL(p || q): what is lost by expecting q where p is true. Not symmetric, so callers state the direction
+    jensen_shannon    the mean KL of both to their middle: symmetric, at most log 2
+    total_variation   half the sum of |p - q|: the share of probability that would have to move, 0..1
+
+Source: Cover and Thomas 2006, chapter 2; Lin 1991 (Jensen-Shannon).
+"""
+
+import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Logprobs = Float[Tensor, "*#rows d_vocab"]
 
 
 def taken(logprobs: Float[Tensor, "n d_vocab"], targets: Int[Tensor, " n"]) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
@@ -11,6 +26,22 @@ def taken(logprobs: Float[Tensor, "n d_vocab"], targets: Int[Tensor, " n"]) -> t
     return chosen[:, 0], (logprobs > chosen).sum(-1)
 
 
-def entropy(logprobs: Float[Tensor, "n d_vocab"]) -> Float[Tensor, " n"]:
-    """The surprise that each distribution itself expects, in nats."""
+def entropy(logprobs: Float[Tensor, "*rows d_vocab"]) -> Float[Tensor, "*rows"]:
+    """The surprise that each distribution itself expects, in nats. A token of probability 0 adds nothing."""
     return torch.special.entr(logprobs.exp()).sum(-1)
+
+
+def kl(p: Logprobs, q: Logprobs) -> Float[Tensor, "*rows"]:
+    """KL(p || q) in nats, along the last axis; the rows broadcast."""
+    return torch.linalg.vecdot(p.exp(), p - q)  # of the difference, which is exactly 0 where p is q
+
+
+def jensen_shannon(p: Logprobs, q: Logprobs) -> Float[Tensor, "*rows"]:
+    """The mean of KL(p || middle) and KL(q || middle), nats."""
+    middle = torch.logaddexp(p, q) - math.log(2)
+    return (kl(p, middle) + kl(q, middle)) / 2
+
+
+def total_variation(p: Logprobs, q: Logprobs) -> Float[Tensor, "*rows"]:
+    """Half of the sum of absolute differences of probabilities, 0..1."""
+    return (p.exp() - q.exp()).abs().sum(-1) / 2

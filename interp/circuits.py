@@ -31,6 +31,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core import distribution
 from gpt2_core.model import GPT2
 from interp.ablation import Metric
 from interp.circuit_graph import EMBED, LOGITS, Edge, EdgeRuns, Node, NodeRuns, all_edges, all_nodes, reached
@@ -157,8 +158,7 @@ def circuit_logits(
 
 def divergence(whole: Float[Tensor, "prompt d_vocab"], part: Float[Tensor, "prompt d_vocab"]) -> float:
     """KL(whole || part) of the next-token distributions, nats, mean over prompts."""
-    p, q = whole.double().log_softmax(-1), part.double().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1).mean().item()
+    return distribution.kl(whole.double().log_softmax(-1), part.double().log_softmax(-1)).mean().item()
 
 
 def _runs(model: GPT2, clean: Tensor, corrupted: Tensor, level: str, plan: Plan, bos: bool) -> NodeRuns | EdgeRuns:

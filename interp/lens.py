@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core.distribution import entropy, kl
 from gpt2_core.model import GPT2
 from interp.run import Check, Run
 
@@ -102,13 +103,10 @@ def logit_lens(
     """
     final = run.logits.float().log_softmax(-1)
     tracked = final.argmax(-1) if target is None else torch.full((len(run),), target, device=final.device)
-    final_p = final.exp()
-    final_entropy = -dot(final_p, final)
     rows = []
     for logits in read_rows(model, run, mid, layer_norm, translate):
         logprobs = logits.log_softmax(-1)
-        kl = -final_entropy - dot(final_p, logprobs)
-        rows.append((*_row(logprobs, tracked, k), kl / math.log(2)))
+        rows.append((*_row(logprobs, tracked, k), kl(final, logprobs) / math.log(2)))
     residual = (logits - run.logits.float()).abs().max().item()
     columns = [torch.stack(column) for column in zip(*rows)]
     return LogitLens(labels(model.config.n_layers, mid), *columns, final_check(model, residual), layer_norm)
@@ -133,13 +131,7 @@ def _frozen(model: GPT2, resid: Tensor, scale: Tensor) -> Float[Tensor, "pos d_v
 def _row(logprobs: Tensor, tracked: Tensor, k: int) -> tuple[Tensor, ...]:
     top = logprobs.topk(k, dim=-1)
     own = logprobs.gather(-1, tracked[:, None])
-    entropy = -dot(logprobs.exp(), logprobs) / math.log(2)
-    return top.indices, top.values.exp(), entropy, own[:, 0].exp(), (logprobs > own).sum(-1)
-
-
-def dot(a: Float[Tensor, "pos d_vocab"], b: Float[Tensor, "pos d_vocab"]) -> Float[Tensor, " pos"]:
-    """The sum over the vocabulary of a * b, without a table of the products."""
-    return torch.linalg.vecdot(a, b)
+    return top.indices, top.values.exp(), entropy(logprobs) / math.log(2), own[:, 0].exp(), (logprobs > own).sum(-1)
 
 
 def labels(n_layers: int, mid: bool = False) -> tuple[str, ...]:

@@ -58,9 +58,9 @@ def next_tokens(run: Run, position: int = -1, k: int = 20) -> NextTokens:
     at = range(len(run))[position]
     p = probabilities(run, at)
     top = p.topk(min(k, len(p)))
-    entropy = torch.special.entr(p).sum().item() / math.log(2)
+    undecided = entropy(run.logits[at].float().log_softmax(-1)).item() / math.log(2)
     check = Check("probabilities sum to 1", abs(p.sum().item() - 1), 1e-4)
-    return NextTokens(at, top.indices, top.values, run.logits[at].float()[top.indices], entropy, check)
+    return NextTokens(at, top.indices, top.values, run.logits[at].float()[top.indices], undecided, check)
 
 
 def probability_of(run: Run, ids: list[int], position: int = -1) -> Float[Tensor, " n"]:

@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core.distribution import entropy, jensen_shannon, kl, total_variation
 from gpt2_core.model import GPT2
-from interp.lens import Translate, dot, final_check, labels, read_rows
+from interp.lens import Translate, final_check, labels, read_rows
 from interp.run import Check, Run
 
 CHUNK = 128  # positions at a time: a few tables of [128 d_vocab] floats
@@ -86,21 +87,14 @@ def _row(logprobs: Tensor, final: Tensor, predicted: Tensor, following: Tensor) 
     own = logprobs.gather(-1, predicted)
     came = -logprobs.gather(-1, following.clamp(min=0)[:, None])[:, 0]
     return (
-        -dot(logprobs.exp(), logprobs) / math.log(2),
+        entropy(logprobs) / math.log(2),
         logprobs.max(-1).values.exp(),
         (logprobs > own).sum(-1),
-        _kl(final, logprobs),
+        kl(final, logprobs) / math.log(2),
         torch.where(following < 0, torch.nan, came / math.log(2)),
     )
 
 
 def _step(logprobs: Tensor, before: Tensor) -> tuple[Tensor, ...]:
-    middle = torch.logaddexp(logprobs, before) - math.log(2)
-    js = (_kl(logprobs, middle) + _kl(before, middle)) / 2
-    return _kl(logprobs, before), js, (logprobs.exp() - before.exp()).abs().sum(-1) / 2
-
-
-def _kl(p: Float[Tensor, "pos d_vocab"], q: Float[Tensor, "pos d_vocab"]) -> Float[Tensor, " pos"]:
-    """KL(p || q) of log-probabilities, bits."""
-    weights = p.exp()
-    return (dot(weights, p) - dot(weights, q)) / math.log(2)
+    bits = (kl(logprobs, before) / math.log(2), jensen_shannon(logprobs, before) / math.log(2))
+    return (*bits, total_variation(logprobs, before))

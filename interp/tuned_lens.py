@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpt2_core import load as load_model
+from gpt2_core.distribution import kl
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
 from interp.lens import labels, lens_names
@@ -134,8 +135,7 @@ def _step(model: GPT2, batch: Tensor, names: list[str], weights: dict, biases: d
 
 def _divergence(model: GPT2, resid: Tensor, final: Tensor) -> Tensor:
     """Mean over positions of KL(final || unembed(resid)), nats."""
-    logprobs = model.unembed(resid).float().log_softmax(-1)
-    return (final.exp() * (final - logprobs)).sum(-1).mean()
+    return kl(final, model.unembed(resid).float().log_softmax(-1)).mean()
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Circuits on a model of 2 layers and 2 heads: runs and greedy search against a network written out node by node, by brute force."""
 
 import itertools
+import math
 import random
 
 import pytest
@@ -205,3 +206,10 @@ def test_what_cannot_be_searched(change, said):
     given = {"clean": CLEAN, "corrupted": CORRUPTED, "metric": METRIC, "tau": 0.1, **change}
     with pytest.raises(ValueError, match=said):
         next(discover(MODEL, **given))
+
+
+def test_the_divergence_is_the_mean_kl_from_the_whole_model_to_the_part():
+    whole, part = (torch.randn(2, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    p, q = (x.double().softmax(-1).tolist() for x in (whole, part))
+    expected = [sum(a * math.log(a / b) for a, b in zip(*rows)) for rows in zip(p, q)]
+    assert divergence(whole, part) == pytest.approx(sum(expected) / 2, abs=1e-12)
