@@ -112,6 +112,16 @@ EN: dict[str, str] = {
             **_EXPORT_EN,
         },
     ),
+    **_named(
+        "heat_map",
+        {
+            "label": "Map of numbers",
+            "keys": "Arrow keys walk through the cells.",
+            "hover": "{row} · {column}: {value} {unit}",
+            "not_yet": "not computed yet",
+            "marked": "marked",
+        },
+    ),
 }
 
 KO: dict[str, str] = {
@@ -216,6 +226,16 @@ KO: dict[str, str] = {
             "color_by": "색 기준",
             "cell": "{layer}, 위치 {position} “{token}”: {top} {p}",
             **_EXPORT_KO,
+        },
+    ),
+    **_named(
+        "heat_map",
+        {
+            "label": "숫자 지도",
+            "keys": "화살표 키로 칸을 옮겨 다닙니다.",
+            "hover": "{row} · {column}: {value} {unit}",
+            "not_yet": "아직 계산하지 않았습니다",
+            "marked": "표시된 칸",
         },
     ),
 }
