@@ -27,8 +27,9 @@ def store():
     return ModelStore(Settings(device="cpu"))
 
 
-def view_of(store, prompt=PROMPT, **changes) -> View:
-    return View(store, PageState(prompt=prompt, tab="lens", **changes))
+def view_of(store, prompt=PROMPT, mid=False, target="", **changes) -> View:
+    state = PageState(prompt=prompt, tab="lens", **changes)
+    return View(store, tab.TARGET.on(tab.MID.on(state, mid), target))
 
 
 @pytest.mark.parametrize("mid", [False, True])
@@ -48,7 +49,7 @@ def test_a_large_table_carries_one_token_per_cell(store, monkeypatch):
     monkeypatch.setattr(service, "FEW_CELLS", 10)
     view = view_of(store)
     assert service.table(view, False, None).top_ids.shape[-1] == 1
-    value = tab._table(view, False, "", None)[0]
+    value = tab._table(view, None)[0]
     assert value["top5"] is None and len(unpack(value["top"])) == 5
 
 
@@ -79,10 +80,11 @@ def test_a_text_that_is_no_token_is_named_and_the_table_stays(store):
     view = view_of(store)
     target, problem = tab.read_target(view, " clocktower")
     assert target is None and "·clock | tower" in problem and problem.count(".") == 2
-    assert tab._table(view, False, " clocktower", None) == tab._table(view, False, "", None)
-    assert tab._head(view, False, " clocktower")[1]["text"] == problem
+    wrong = view_of(store, target=" clocktower")
+    assert tab._table(wrong, None) == tab._table(view, None)
+    assert tab._head(wrong)[1]["text"] == problem
     assert tab.read_target(view, "") == (None, "")
-    value = tab._table(view, False, " clock", None)[0]
+    value = tab._table(view_of(store, target=" clock"), None)[0]
     assert value["target"]["text"] == "·clock"
 
 
@@ -101,20 +103,21 @@ def test_the_row_chosen_last_stays_chosen_while_its_layer_is(store):
     assert tab._selected_row(view_of(store, layer=2), True, (3, 5, 0)) == 6
     assert tab._selected_row(view_of(store, layer=0), False, (0, 5, 0)) == 0
     assert tab._selected_row(view_of(store, layer=3), False, (8, 5, 0)) == 4
-    assert tab._look_at(PageState(), (3, 5, 0), True) == PageState(position=5, layer=1)
+    state = tab.MID.on(PageState(), True)
+    assert tab._look_at(state, (3, 5, 0)) == state.but(position=5, layer=1)
 
 
 def test_value_and_figure(store):
-    view = view_of(store, plan=OFF)
-    value = tab._table(view, True, "", None)[0]
+    view = view_of(store, mid=True, plan=OFF)
+    value = tab._table(view, None)[0]
     table, shown = service.table(view, True, None), [value["words"][i] for i in unpack(value["top"]).ravel()]
     assert shown == [view.show([i])[0] for i in table.top_ids[..., 0].ravel()]
     assert (unpack(value["top"]) != unpack(value["before"])).sum() == (table.top_ids[..., 0] != table.before_ids).sum() > 0
     assert value["rows"][0]["label"] == EN["lens.embed"] and value["rows"][1]["label"] == "L0 half"
-    said, figure = tab._track(view, True, "")
+    said, figure = tab._track(view)
     assert EN.keys() == KO.keys() and set(TEXT_KEYS) <= set(value["text"])
     assert len(figure.data) == 4 and "Without the edits" in said["what"]
-    assert tab._track(view_of(store, plan=OFF, lang="ko"), True, " clock")[0]["what"].startswith("“·old”")
+    assert tab._track(view_of(store, target=" clock", mid=True, plan=OFF, lang="ko"))[0]["what"].startswith("“·old”")
     assert words("ko")("lens.what")
 
 
@@ -180,7 +183,7 @@ def test_64_tokens_take_less_than_a_second(store):
     view = view_of(store, " ".join(["the old door"] * 21), plan=OFF)
     assert len(view.run) == 64 and view.before
     start = time.process_time()
-    tab._head(view, False, "")
-    tab._table(view, False, "", None)
-    tab._track(view, False, "")
+    tab._head(view)
+    tab._table(view, None)
+    tab._track(view)
     assert time.process_time() - start < 1.5  # measured alone: 0.35 s; a busy machine's caches make it longer
