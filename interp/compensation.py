@@ -27,7 +27,7 @@ from gpt2_core.model import GPT2
 from interp.ablation import ZERO, Ablation, Part, ablation_hook
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
-from interp.prompt_sets.metrics import AnswerMetric
+from interp.metrics import AnswerMetric
 from interp.run import Check, Provenance, provenance
 
 

@@ -1,26 +1,75 @@
-"""What a patched run is judged by: functions from the logits of the last position [batch d_vocab] to one number per row.
+"""What a run is judged by: functions from last-position logits [row d_vocab] to one number per row, larger when right is likelier.
 
-    logit_diff(correct, wrong)    logit[correct] - logit[wrong]: linear in what the last layer writes, in nats of log-odds
-    probability(id)               softmax: what the reader of a text sees, but blind where it is already near 0 or 1
-    log_probability(id)           its logarithm, nats: also moved by every other token's logit
-    kl(reference_logits)          KL(reference || patched), nats: how far the whole prediction went, right or wrong
+    logit_difference        mean logit of the correct answers - mean logit of the wrong ones. Linear in the final LayerNorm's
+                            output, so it can be attributed; nats of log-odds; blind to both answers rising together
+    best_logit_difference   mean logit of the correct answers - the largest wrong logit
+    probability_difference  sum of the correct answers' probabilities - sum of the wrong ones' (greater-than: 2305.00586)
+    probability             sum of the correct answers' probabilities: what the reader of a text sees, blind near 0 and 1
+    log_probability         its natural logarithm, nats: also moved by every other token's logit
 
-Any function [batch d_vocab] -> [batch] is a metric. The ones of this file also say which tokens they read, so that a sweep
-unembeds these columns alone. Pitfall: the metric decides what is found. A probability hides what pushes an unlikely token up;
-a logit difference is blind to what moves both tokens alike; patching results can change sign between the two.
+For one prompt: `logit_diff(correct, wrong)`, `probability(id)`, `probability_diff`, `log_probability`, and `kl(reference_logits)`,
+which is KL(reference || patched) in nats: how far the whole prediction went, right or wrong. For the prompts of a set, each with
+its own answers: `answer_metric(name, correct, wrong)`. Any function [row d_vocab] -> [row] is a metric; the ones of this file also say
+which tokens they read, so that a sweep unembeds these columns alone.
+
+Pitfall: the metric decides what is found. Probabilities saturate (a component that only makes a sure answer surer seems to do
+nothing) and hide what pushes an unlikely token up; a logit difference is blind to what moves both tokens alike; patching results
+can change sign between the two.
 
 Sources: Wang et al. 2022, 2211.00593 (logit difference); Zhang & Nanda 2023, 2309.16042 (which metric to prefer: the logit
-difference); Conmy et al. 2023, 2304.14997 (KL).
+difference); Heimersheim & Nanda 2024, 2404.15255 (what each can hide); Conmy et al. 2023, 2304.14997 (KL).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core import distribution
+
 Ids = int | Sequence[int]
+MetricFunction = Callable[[Tensor], Tensor]  # a Metric, an AnswerMetric, or any function [row d_vocab] -> [row]
+NO_ID = -1  # fills rows with fewer answers than others
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    return torch.where(known, values, 0.0).sum(-1) / known.sum(-1)
+
+
+def _logit_difference(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    return _mean(*_gather(logits, correct)) - _mean(*_gather(logits, wrong))
+
+
+def _best_logit_difference(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    values, known = _gather(logits, wrong)
+    return _mean(*_gather(logits, correct)) - values.masked_fill(~known, -torch.inf).amax(-1)
+
+
+def _probability_difference(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    return _probability(logits, correct, wrong) - _probability(logits, wrong, correct)
+
+
+def _probability(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    values, known = _gather(logits.softmax(-1), correct)
+    return torch.where(known, values, 0.0).sum(-1)
+
+
+def _log_probability(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    values, known = _gather(logits.log_softmax(-1), correct)
+    return values.masked_fill(~known, -torch.inf).logsumexp(-1)
+
+
+# (logits [row d_vocab], correct [row n], wrong [row m], filled up with NO_ID) -> [row]
+METRICS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "logit_difference": _logit_difference,
+    "best_logit_difference": _best_logit_difference,
+    "probability_difference": _probability_difference,
+    "probability": _probability,
+    "log_probability": _log_probability,
+}
+_OF_FEW_LOGITS = ("logit_difference", "best_logit_difference")  # the others need all of them for the softmax
 
 
 @dataclass(frozen=True)
@@ -44,38 +93,24 @@ class Metric:
         return self.of(_precise(logits[..., list(self.reads)]))
 
 
-MetricFunction = Callable[[Tensor], Tensor]  # a Metric, or any function [batch d_vocab] -> [batch]
-
-
 def logit_diff(correct: Ids, wrong: Ids) -> Metric:
     """logit[correct] - logit[wrong]; of several ids on a side, the mean of their logits."""
-    right, left = _ids(correct), _ids(wrong)
-    n = len(right)
-    name = f"logit_diff({_shown(right)}, {_shown(left)})"
-    return Metric(name, lambda x: x[:, :n].mean(-1) - x[:, n:].mean(-1), right + left)
+    return _metric("logit_difference", "logit_diff", _ids(correct), _ids(wrong))
 
 
 def probability(id: Ids) -> Metric:
     """The probability of a token, in 0..1; of several ids, of any of them."""
-    ids = _ids(id)
-    return Metric(f"probability({_shown(ids)})", lambda x: x.softmax(-1)[:, list(ids)].sum(-1), unit="")
+    return _metric("probability", "probability", _ids(id))
 
 
 def probability_diff(correct: Ids, wrong: Ids) -> Metric:
     """The probability of any of `correct` less that of any of `wrong`, in -1..1 (greater-than: Hanna et al. 2023, 2305.00586)."""
-    right, left = list(_ids(correct)), list(_ids(wrong))
-
-    def of(logits: Tensor) -> Tensor:
-        p = logits.softmax(-1)
-        return p[:, right].sum(-1) - p[:, left].sum(-1)
-
-    return Metric(f"probability_diff({_shown(right)}, {_shown(left)})", of, unit="")
+    return _metric("probability_difference", "probability_diff", _ids(correct), _ids(wrong))
 
 
 def log_probability(id: Ids) -> Metric:
     """The natural logarithm of a token's probability; of several ids, of any of them. Nats."""
-    ids = list(_ids(id))
-    return Metric(f"log_probability({_shown(ids)})", lambda x: x.log_softmax(-1)[:, ids].logsumexp(-1))
+    return _metric("log_probability", "log_probability", _ids(id))
 
 
 def kl(reference_logits: Float[Tensor, " d_vocab"] | Float[Tensor, "1 d_vocab"]) -> Metric:
@@ -84,12 +119,60 @@ def kl(reference_logits: Float[Tensor, " d_vocab"] | Float[Tensor, "1 d_vocab"])
     reference_logits: the last position's logits of the run to compare with, usually the clean one. 0 is equality.
     """
     reference = _precise(reference_logits.detach()).flatten().log_softmax(-1)
+    return Metric(
+        "kl(reference || patched)",
+        lambda logits: distribution.kl(reference[None].to(logits.device), logits.log_softmax(-1)),
+    )
 
-    def of(logits: Tensor) -> Tensor:
-        own = reference.to(logits.device)
-        return (own.exp() * (own - logits.log_softmax(-1))).sum(-1)
 
-    return Metric("kl(reference || patched)", of)
+@dataclass(frozen=True)
+class AnswerMetric:
+    """A metric of METRICS with its answers: `metric(logits)` takes last-position logits [prompt d_vocab] to [prompt].
+
+    correct, wrong: token ids, a row a prompt, filled up with NO_ID. A metric of one prompt takes any number of rows (variants
+    of that prompt); otherwise row i of the logits must be prompt i, and ValueError is raised for another number of rows.
+    """
+
+    name: str
+    correct: Int[Tensor, "prompt correct"]
+    wrong: Int[Tensor, "prompt wrong"]
+
+    def __call__(self, logits: Float[Tensor, "prompt d_vocab"]) -> Float[Tensor, " prompt"]:
+        rows, mine = logits.shape[0], self.correct.shape[0]
+        if mine not in (1, rows):
+            raise ValueError(
+                f"The metric knows the answers of {mine} prompts, the logits have {rows} rows; give one row a prompt."
+            )
+        correct, wrong = (ids.to(logits.device).expand(rows, -1) for ids in (self.correct, self.wrong))
+        return METRICS[self.name](_precise(logits), correct, wrong)
+
+    def of(self, prompt: int) -> "AnswerMetric":
+        """The metric of one prompt, for any number of variants of it."""
+        row = range(self.correct.shape[0])[prompt]
+        return AnswerMetric(self.name, self.correct[row : row + 1], self.wrong[row : row + 1])
+
+    def alone(self, prompt: int) -> Metric:
+        """The same numbers as `of`, from a Metric that says which logits it reads: what sweeps are fastest with."""
+        rows = (ids[prompt].tolist() for ids in (self.correct, self.wrong))
+        return _metric(self.name, self.name, *(tuple(id for id in row if id != NO_ID) for row in rows))
+
+    def direction(self, W_U: Float[Tensor, "d_model d_vocab"]) -> Float[Tensor, "prompt d_model"]:
+        """The direction of the residual stream (after the final LayerNorm) that a logit difference measures.
+
+        Raises ValueError for the other metrics, which are not linear.
+        """
+        if self.name != "logit_difference":
+            raise ValueError(f"Only logit_difference is a direction, got {self.name}; measure that for attributions.")
+        return _mean_column(W_U, self.correct) - _mean_column(W_U, self.wrong)
+
+
+def answer_metric(name: str, correct: Sequence[Sequence[int]], wrong: Sequence[Sequence[int]]) -> AnswerMetric:
+    """A metric from lists of answers, one list a prompt. Raises ValueError for an unknown name or a prompt without answers."""
+    if name not in METRICS:
+        raise ValueError(f"No metric is called {name!r}; expected one of {', '.join(METRICS)}.")
+    if len(correct) != len(wrong) or not correct:
+        raise ValueError(f"Each prompt needs correct and wrong answers; got {len(correct)} and {len(wrong)} lists.")
+    return AnswerMetric(name, _padded(correct), _padded(wrong))
 
 
 def metric_name(metric: MetricFunction) -> str:
@@ -106,6 +189,39 @@ def evaluate(metric: MetricFunction, logits: Float[Tensor, "batch d_vocab"]) -> 
             f"The metric {metric_name(metric)} gave {came} for {logits.shape[0]} rows; expected one number per row."
         )
     return _precise(values)
+
+
+def _metric(formula: str, name: str, correct: tuple[int, ...], wrong: tuple[int, ...] = ()) -> Metric:
+    """A formula of METRICS with the same answers in every row."""
+    few = formula in _OF_FEW_LOGITS
+    n = len(correct)
+    sides = [tuple(range(n)), tuple(range(n, n + len(wrong)))] if few else [correct, wrong]
+
+    def of(logits: Tensor) -> Tensor:
+        ids = (torch.tensor(side, dtype=torch.long, device=logits.device).expand(len(logits), -1) for side in sides)
+        return METRICS[formula](logits, *ids)
+
+    shown = ", ".join(_shown(side) for side in (correct, wrong) if side)
+    unit = "" if formula in ("probability", "probability_difference") else "nats"
+    return Metric(f"{name}({shown})", of, correct + wrong if few else None, unit)
+
+
+def _gather(values: Float[Tensor, "row d_vocab"], ids: Int[Tensor, "row most"]) -> tuple[Tensor, Tensor]:
+    """The values at the ids, and which of them are ids at all."""
+    return values.gather(-1, ids.clamp(min=0)), ids != NO_ID
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "prompt most"]:
+    if not all(rows):
+        raise ValueError(f"Prompt {[bool(row) for row in rows].index(False)} has no answers; give it at least one token id.")
+    most = max(map(len, rows))
+    return torch.tensor([[*row, *[NO_ID] * (most - len(row))] for row in rows])
+
+
+def _mean_column(W_U: Float[Tensor, "d_model d_vocab"], ids: Int[Tensor, "prompt most"]) -> Float[Tensor, "prompt d_model"]:
+    ids = ids.to(W_U.device)
+    columns, known = W_U.T[ids.clamp(min=0)], (ids != NO_ID)[..., None]
+    return torch.where(known, columns, 0.0).sum(1) / known.sum(1)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gpt2_core.tokenizer import Tokenizer
+from interp.metrics import METRICS, AnswerMetric, answer_metric
 from interp.prompt_sets import capitals, docstring, greater_than, induction, ioi, pronoun
 from interp.prompt_sets.alignment import AlignedToken, Alignment, Change, length_match
-from interp.prompt_sets.metrics import METRICS, AnswerMetric, answer_metric
 from interp.prompt_sets.pairs import Prompt, PromptBatch, PromptPair, PromptSet
 
 SETS: dict[str, Callable[..., PromptSet]] = {

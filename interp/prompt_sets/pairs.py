@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from gpt2_core.tokenizer import Tokenizer
-from interp.prompt_sets.metrics import AnswerMetric, answer_metric
+from interp.metrics import AnswerMetric, answer_metric
 
 MOST_MISSES = 10_000  # draws in a row that were all there already
 

@@ -64,3 +64,17 @@ def test_ids_that_cannot_be_read():
     with pytest.raises(ValueError, match="vocabulary has 11"):
         metrics.logit_diff(3, 11)(LOGITS)
     assert metrics.logit_diff([1, 2, 3, 4, 5], 6).name == "logit_diff([1, 2, 3, 4, ...], 6)"
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_the_metric_of_one_prompt_of_a_set_is_the_same_number(name):
+    whole = metrics.answer_metric(name, [[3], [4, 5, 6], [0, 1]], [[7, 8], [0], [2]])
+    for prompt in range(3):
+        alone = whole.alone(prompt)
+        variants = LOGITS.flip(0)
+        assert alone(variants).tolist() == pytest.approx(whole.of(prompt)(variants).tolist(), abs=1e-6)
+        assert alone(LOGITS)[prompt].item() == pytest.approx(whole(LOGITS)[prompt].item(), abs=1e-6)
+        if alone.reads is not None:
+            assert alone.of(LOGITS[:, list(alone.reads)]).tolist() == pytest.approx(alone(LOGITS).tolist(), abs=1e-6)
+    assert (whole.alone(0).reads is None) == ("logit" not in name)
+    assert whole.alone(1).name == f"{name}([4, 5, 6], 0)"
