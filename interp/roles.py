@@ -130,7 +130,8 @@ def null_scores(
             cells = pattern.diagonal(-back, dim1=-2, dim2=-1)[..., length - back :]
             kept[role].append(cells.mean((0, 2)).cpu())
 
-    model(tokens, hook=Watch(lambda name: name.endswith("attn.hook_pattern"), read, compile_plan(model, plan, bos=False)))
+    watch = Watch(lambda name: name.endswith("attn.hook_pattern"), read, compile_plan(model, plan, bos=False))
+    model(tokens, hook=watch, logits_at=-1)  # the predictions are not read
     return {name: torch.stack(rows) for name, rows in kept.items()}
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2
-from interp.weights import head_matrices
+from interp.weights import HeadMatrices, head_matrices
 
 Mode = Literal["Q", "K", "V"]
 DRAWS = 32  # random pairs of heads for the baseline
@@ -54,7 +54,7 @@ def composition(model: GPT2, mode: Mode, folded: bool = True, seed: int = 0) -> 
         raise ValueError(f"Heads compose by 'Q', 'K' or 'V', got {mode!r}.")
     layers = [head_matrices(model, layer, folded) for layer in range(model.config.n_layers)]
     writing = [_writes(w.W_V, w.W_O) for w in layers]
-    reading = [_reads(*{"Q": (w.W_Q, w.W_K), "K": (w.W_K, w.W_Q), "V": (w.W_V, w.W_O.mT)}[mode]) for w in layers]
+    reading = [_reading(w, mode) for w in layers]
     n_layers, n_heads = model.config.n_layers, model.config.n_heads
     scores = writing[0].new_zeros(n_layers, n_heads, n_layers, n_heads)
     for later in range(n_layers):
@@ -62,6 +62,47 @@ def composition(model: GPT2, mode: Mode, folded: bool = True, seed: int = 0) -> 
             scores[earlier, :, later] = _pairs(writing[earlier], reading[later])
     mean, std = _baseline(model.config, seed)
     return Composition(mode, scores, mean, std, folded)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """One head's row and column of `Composition`: earlier [layer head], how it reads each head; later [layer head], how each head
+    reads it. 0 where the other head's layer is not an earlier (a later) one."""
+
+    mode: str
+    layer: int
+    head: int
+    earlier: Float[Tensor, "layer head"]
+    later: Float[Tensor, "layer head"]
+    baseline: float
+    baseline_std: float
+    folded: bool
+
+
+@torch.no_grad()
+def neighbours(model: GPT2, layer: int, head: int, mode: Mode, folded: bool = True, seed: int = 0) -> Neighbours:
+    """The composition scores of one head with every other, without making the table of all pairs."""
+    if mode not in ("Q", "K", "V"):
+        raise ValueError(f"Heads compose by 'Q', 'K' or 'V', got {mode!r}.")
+    n_layers, n_heads = model.config.n_layers, model.config.n_heads
+    if not (0 <= layer < n_layers and 0 <= head < n_heads):
+        raise ValueError(
+            f"There is no head L{layer}H{head}; {model.config.model_name} has {n_layers} layers of {n_heads} heads."
+        )
+    own = head_matrices(model, layer, folded)
+    reading, writing = _reading(own, mode)[head, None], _writes(own.W_V, own.W_O)[head, None]
+    earlier, later = (reading.new_zeros(n_layers, n_heads) for _ in range(2))
+    for other in range(n_layers):
+        w = head_matrices(model, other, folded) if other != layer else own
+        if other < layer:
+            earlier[other] = _pairs(_writes(w.W_V, w.W_O), reading)[:, 0]
+        elif other > layer:
+            later[other] = _pairs(writing, _reading(w, mode))[0]
+    return Neighbours(mode, layer, head, earlier, later, *_baseline(model.config, seed), folded)
+
+
+def _reading(w: HeadMatrices, mode: Mode) -> Float[Tensor, "head d e"]:
+    return _reads(*{"Q": (w.W_Q, w.W_K), "K": (w.W_K, w.W_Q), "V": (w.W_V, w.W_O.mT)}[mode])
 
 
 def _writes(first: Float[Tensor, "head d e"], second: Float[Tensor, "head e d"]) -> Float[Tensor, "head e d"]:

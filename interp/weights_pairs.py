@@ -11,6 +11,7 @@ Pitfall: long embeddings win. Rare tokens that training hardly touched may lead 
 Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits" (skip-trigrams).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,8 @@ SLACK = 1 + 1e-4  # bounds are rounded too
 class TopPairs:
     """left, right: token ids [k] (source and output, or query and key); values: [k], from the strongest on.
 
-    looked_at: the share of the table's entries that had to be computed.
+    looked_at: the share of the table's entries that had to be computed. final: whether the search has ended, so that nothing
+    better is left; `pairs_so_far` gives others before.
     """
 
     circuit: str
@@ -39,6 +41,7 @@ class TopPairs:
     values: Float[Tensor, " k"]
     looked_at: float
     folded: bool
+    final: bool = True
 
     @property
     def same(self) -> Bool[Tensor, " k"]:
@@ -61,33 +64,59 @@ def top_pairs(
 
     Weights and tables: see `interp.weights`. Raises ValueError for a layer or head that is not there.
     """
+    *_, found = pairs_so_far(model, layer, head, circuit, k, largest, folded, first_mlp)
+    return found
+
+
+@torch.no_grad()
+def pairs_so_far(
+    model: GPT2,
+    layer: int,
+    head: int,
+    circuit: Circuit = "OV",
+    k: int = 20,
+    largest: bool = True,
+    folded: bool = True,
+    first_mlp: bool = False,
+) -> Iterator[TopPairs]:
+    """`top_pairs` as it goes: the best pairs after each block, the last of them final. Stop asking and it stops."""
     left, right = factors(model, layer, head, circuit, folded, first_mlp)
-    values, rows, columns, looked_at = largest_entries(left if largest else -left, right, k)
-    return TopPairs(circuit, layer, head, rows, columns, values if largest else -values, looked_at, folded)
+    for values, rows, columns, looked_at, final in entries_so_far(left if largest else -left, right, k):
+        yield TopPairs(circuit, layer, head, rows, columns, values if largest else -values, looked_at, folded, final)
 
 
 def largest_entries(
     left: Float[Tensor, "n rank"], right: Float[Tensor, "m rank"], k: int, rows: int = ROWS, columns: int = COLUMNS
 ) -> tuple[Float[Tensor, " k"], Int[Tensor, " k"], Int[Tensor, " k"], float]:
     """The k largest entries of left @ right.T: values, row and column indices, and the share of entries computed."""
+    *_, (values, i, j, looked_at, _) = entries_so_far(left, right, k, rows, columns)
+    return values, i, j, looked_at
+
+
+def entries_so_far(
+    left: Float[Tensor, "n rank"], right: Float[Tensor, "m rank"], k: int, rows: int = ROWS, columns: int = COLUMNS
+) -> Iterator[tuple[Float[Tensor, " k"], Int[Tensor, " k"], Int[Tensor, " k"], float, bool]]:
+    """`largest_entries` after each block, and whether it has ended."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}.")
     k = min(k, len(left) * len(right))
     row_order, column_order = (m.norm(dim=1).argsort(descending=True) for m in (left, right))
     left, right = left[row_order], right[column_order]
     bounds = left.norm(dim=1)[::rows, None] * right.norm(dim=1)[None, ::columns] * SLACK
+    order = bounds.flatten().argsort(descending=True).tolist()
     best = left.new_empty(0), row_order.new_empty(0), row_order.new_empty(0)
     seen = 0
-    for at in bounds.flatten().argsort(descending=True).tolist():
+    for at, following in zip(order, [*order[1:], None]):
         row, column = divmod(at, bounds.shape[1])
-        if len(best[0]) == k and bounds[row, column] < best[0][-1]:
-            break
         block = left[row * rows : (row + 1) * rows] @ right[column * columns : (column + 1) * columns].T
         seen += block.numel()
         if len(best[0]) < k or block.max() > best[0][-1]:
             best = _merged(best, block, row * rows, column * columns, k)
-    values, i, j = best
-    return values, row_order[i], column_order[j], seen / (len(left) * len(right))
+        values, i, j = best
+        final = following is None or (len(values) == k and bounds.flatten()[following].item() < values[-1].item())
+        yield values, row_order[i], column_order[j], seen / (len(left) * len(right)), final
+        if final:
+            return
 
 
 def _merged(best: tuple[Tensor, Tensor, Tensor], block: Tensor, row: int, column: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
