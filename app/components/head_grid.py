@@ -8,7 +8,7 @@ recognisable).
 Value (all keys always present):
     id          content hash            picture   hash of the pixels alone (selection and marks excluded)
     png         base64 grey PNG, tiles of `pixels` x `pixels`, `columns` per row, in the order of `tiles`
-    scale       the weight of grey level 255 (1.0, or the largest remaining weight when the first token is hidden)
+    scale       the weight of grey level 255 (`largest`, or the largest remaining weight when the first token is hidden)
     matrix      True: tiles are layer x head in order; False: a flow of tiles as listed
     tiles       [{layer, head, score: [label, number] | None, role: [label, category 1..6] | None, off: bool,
                   changed: number | None}]
@@ -28,7 +28,7 @@ from app.components.packing import canvas_component, grey_png
 Head = tuple[int, int]
 TEXT_KEYS = (
     "grid_label", "tile_label", "hover", "hover_pooled", "unit", "note_pooled", "note_hide_first", "note_precision",
-    "off", "changed", "export", "export_failed",
+    "off", "changed",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def head_grid_value(
     selected: Head | None = None,
     hide_first: bool = False,
     max_pixels: int = 48,
+    largest: float = 1.0,
 ) -> dict[str, Any]:
     """The value of the head grid.
 
@@ -63,15 +64,16 @@ def head_grid_value(
     scores, roles: (label, number) and (label, category 1..6) of a head. off: heads that an edit switched off.
     changed: the largest change of one weight by the edits, for the heads to mark.
     hide_first: leaves the first token's column out and lets the colours end at the largest weight that remains.
+    largest: where the colours end; more than 1 for pictures of something else than weights (lengths of vectors).
     Raises ValueError when shapes, weights or heads do not fit together.
     """
     if max_pixels < 1:
         raise ValueError(f"got max_pixels={max_pixels}; a thumbnail needs at least 1 pixel.")
     block = -(-len(tokens) // max_pixels)
-    pooled = _pooled(patterns, len(tokens), block, hide_first)
+    pooled = _pooled(patterns, len(tokens), block, hide_first, largest)
     shown = list(tiles) if tiles is not None else list(np.ndindex(pooled.shape[:2]))
     _check_heads([*shown, *([selected] if selected is not None else [])], pooled.shape[:2])
-    scale = (float(pooled.max(initial=0)) or 1.0) if hide_first else 1.0
+    scale = (float(pooled.max(initial=0)) or 1.0) if hide_first else float(largest)
     columns = pooled.shape[1] if tiles is None else max(1, int(np.ceil(np.sqrt(len(shown)))))
     png = grey_png(_sheet(pooled, shown, columns, scale))
     scores, roles, changed = scores or {}, roles or {}, changed or {}
@@ -93,11 +95,11 @@ def head_grid_value(
 
 
 def head_grid(elem_id: str, **kwargs: Any) -> gr.HTML:
-    """The component. Event `headselect` with {layer, head} on click, Enter and arrow keys."""
+    """The component. Event `headselect` with {layer, head} on click, Enter and arrow keys. Its picture is its panel's to save."""
     return canvas_component("head_grid", elem_id, **kwargs)
 
 
-def _pooled(patterns: Iterable[np.ndarray], positions: int, block: int, hide_first: bool) -> np.ndarray:
+def _pooled(patterns: Iterable[np.ndarray], positions: int, block: int, hide_first: bool, largest: float) -> np.ndarray:
     layers = []
     for layer in patterns:
         weights = np.asarray(layer, np.float32)
@@ -106,8 +108,11 @@ def _pooled(patterns: Iterable[np.ndarray], positions: int, block: int, hide_fir
                 f"layer {len(layers)} came as {weights.shape} for {positions} tokens; "
                 "give [head query key] per layer, one row per token."
             )
-        if not (weights.min(initial=0) >= 0 and weights.max(initial=0) <= 1 + 1e-4):
-            raise ValueError(f"layer {len(layers)} has weights outside 0..1; give attention weights after the softmax.")
+        if not (weights.min(initial=0) >= 0 and weights.max(initial=0) <= largest * (1 + 1e-4)):
+            raise ValueError(
+                f"layer {len(layers)} has weights outside 0..{largest:g}; give attention weights after the softmax, or say "
+                "what the largest number is."
+            )
         layers.append(pool_patterns(weights, block, hide_first=hide_first))
     if not layers or not positions:
         raise ValueError("got no attention patterns; give at least one layer and one token.")

@@ -2,8 +2,9 @@
 
 Value (all keys always present):
     id, picture         content hashes (of everything; of the numbers)
-    after, before       packed weights or None; see `_weights`: float32 up to 256 tokens, else 16-bit steps of 1/65535
+    after, before       packed weights or None; see `_weights`: float32 up to 256 tokens, else 16-bit steps of largest/65535
     causal              True: only the lower triangle was sent, row by row
+    largest             where the colours end: 1 for attention weights, more for lengths of vectors
     tokens, layer, head, position, mode, show, hide_first, edited [[query, key]], label, text
 The difference (after - before) is made in the browser. Switching between matrix and lines, after, before and difference
 needs no server.
@@ -22,7 +23,7 @@ EXACT_UP_TO = 256
 TEXT_KEYS = (
     "view_label", "compare_label", "zoom_label", "matrix", "lines", "after", "before", "difference", "looks_from", "looks_at",
     "unit", "unit_difference", "hover", "hover_difference", "hover_largest", "hidden_first", "threshold", "quantised",
-    "edited", "raster", "zoom_in", "zoom_out", "fit", "keys", "export", "export_failed",
+    "edited", "raster", "zoom_in", "zoom_out", "fit", "keys",
 )  # fmt: skip
 
 
@@ -40,12 +41,13 @@ def head_view_value(
     hide_first: bool = False,
     edited_cells: Iterable[tuple[int, int]] = (),
     label: str = "",
+    largest: float = 1.0,
 ) -> dict[str, Any]:
     """The value of the enlarged head.
 
     pattern: weights in 0..1 [query key] in force; before: the same without edits, or None when there are none.
     tokens: shown tokens; position: the selected query, whose row or lines stay marked; edited_cells: (query, key) cells
-    set by hand; label: a title in place of L{layer}H{head}.
+    set by hand; label: a title in place of L{layer}H{head}; largest: the end of the colours, where the numbers are no weights.
     Raises ValueError when shapes, choices or cells do not fit together.
     """
     count = len(tokens)
@@ -53,8 +55,8 @@ def head_view_value(
     for name, array in zip(("pattern", "before"), arrays, strict=True):
         if array is not None and (array.shape != (count, count) or not count):
             raise ValueError(f"{name} came as {array.shape} for {count} tokens; give one row and one column per token.")
-        if array is not None and not (array.min() >= 0 and array.max() <= 1 + 1e-4):
-            raise ValueError(f"{name} has weights outside 0..1; give attention weights after the softmax.")
+        if array is not None and not (array.min() >= 0 and array.max() <= largest * (1 + 1e-4)):
+            raise ValueError(f"{name} has weights outside 0..{largest:g}; give attention weights after the softmax.")
     if show not in ("after", "before", "difference") or mode not in ("matrix", "lines"):
         raise ValueError(f"got mode={mode!r}, show={show!r}; choose mode matrix or lines and show after, before or difference.")
     if arrays[1] is None and show != "after":
@@ -64,12 +66,13 @@ def head_view_value(
     if outside := [p for p in positions if not 0 <= p < count]:
         raise ValueError(f"got position {outside[0]} for {count} tokens; give positions 0..{count - 1}.")
     causal = all(array is None or not np.triu(array, 1).any() for array in arrays)
-    after, earlier = (None if array is None else _weights(array, causal) for array in arrays)
+    after, earlier = (None if array is None else _weights(array, causal, largest) for array in arrays)
     value = {
         "picture": content_id({"after": after, "before": earlier}),
         "after": after,
         "before": earlier,
         "causal": causal,
+        "largest": float(largest),
         "tokens": list(tokens),
         "layer": int(layer),
         "head": int(head),
@@ -85,22 +88,24 @@ def head_view_value(
 
 
 def head_view(elem_id: str, **kwargs: Any) -> gr.HTML:
-    """The component. Event `cellselect` with {query, key} on click and Enter; `key` is None when only a query was chosen."""
-    return canvas_component("head_view", elem_id, scripts=("head_view_draw", "head_view_export"), **kwargs)
+    """The component. Event `cellselect` with {query, key} on click and Enter; `key` is None when only a query was chosen.
+
+    Its picture is its panel's to save."""
+    return canvas_component("head_view", elem_id, scripts=("head_view_draw", "head_view_picture"), **kwargs)
 
 
-def _weights(weights: np.ndarray, causal: bool) -> dict[str, Any]:
+def _weights(weights: np.ndarray, causal: bool, largest: float) -> dict[str, Any]:
     """Packed weights; of a causal pattern only the lower triangle (the rest is zero), which halves the bytes."""
     flat = weights[np.tril_indices(len(weights))] if causal else weights.reshape(-1)
     if len(weights) > EXACT_UP_TO:
-        flat = np.clip(np.round(flat * 65535), 0, 65535).astype(np.uint16)
+        flat = np.clip(np.round(flat / largest * 65535), 0, 65535).astype(np.uint16)
     return pack(flat)
 
 
 def read_weights(value: Mapping[str, Any], which: Literal["after", "before"] = "after") -> np.ndarray:
     """The weights [query key] back out of a value, as the browser sees them."""
     flat, count = unpack(value[which]), len(value["tokens"])
-    flat = flat / np.float32(65535) if flat.dtype == np.uint16 else flat
+    flat = flat * np.float32(value["largest"] / 65535) if flat.dtype == np.uint16 else flat
     weights = np.zeros((count, count), np.float32)
     weights[np.tril_indices(count) if value["causal"] else tuple(np.indices((count, count)).reshape(2, -1))] = flat
     return weights

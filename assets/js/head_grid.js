@@ -51,10 +51,8 @@ function buildFoot() {
   const notes = [fill(t.note_precision, { step: (value.scale / 510).toFixed(value.scale < 0.5 ? 4 : 3) })];
   if (value.block > 1) notes.unshift(fill(t.note_pooled, { block: value.block }));
   if (value.hide_first) notes.unshift(fill(t.note_hide_first, { top }));
-  const bar = el("div", { class: "hg-bar" }, [G.legend("seq", { title: t.unit, low: "0", high: value.scale === 1 ? "1" : top }),
-    ...[...roles].map(([label, i]) => el("span", { class: "hg-key" }, [el("i", { style: { background: G.cat(i - 1) } }), label]))]);
-  G.exportMenu(bar, { name: `heads-${value.picture.slice(0, 6)}`, svg, csv, json, png: async () => pngBlob(), text: t });
-  foot.replaceChildren(bar, el("div", { class: "hg-notes", text: notes.join(" ") }));
+  foot.replaceChildren(el("div", { class: "hg-bar" }, [G.legend("seq", { title: t.unit, low: "0", high: value.scale === 1 ? "1" : top }),
+    ...[...roles].map(([label, i]) => el("span", { class: "hg-key" }, [el("i", { style: { background: G.cat(i - 1) } }), label]))]), el("div", { class: "hg-notes", text: notes.join(" ") }));
 }
 
 /* ---- painting ------------------------------------------------------------------------------------------------- */
@@ -146,7 +144,7 @@ box.addEventListener("keydown", (e) => {
 });
 G.roving(box, { selector: ".hg-tile", onMove: (node) => select(node, true) });
 
-/* ---- export --------------------------------------------------------------------------------------------------- */
+/* ---- picture -------------------------------------------------------------------------------------------------- */
 function layout() {
   const columns = value.matrix ? value.columns : Math.min(8, value.tiles.length), pitch = size + (value.matrix ? 6 : 26), left = value.matrix ? 40 : 8, top = 28;
   return { columns, pitch, left, top, width: left + columns * pitch + 8, height: top + Math.ceil(value.tiles.length / columns) * pitch + 30 };
@@ -165,20 +163,7 @@ function svg() {
   out.push(text(l.left, l.height - 10, `${value.text.unit} 0 \u2013 ${value.scale.toPrecision(3)}${value.block > 1 ? ` (${fill(value.text.note_pooled, { block: value.block })})` : ""}`));
   return G.svgDoc(l.width, l.height, out, value.text.grid_label);
 }
-function pngBlob() { return G.svgToPng(svg(), 2); }
-function* cells(index) {
-  for (let q = 0; q < value.pixels; q++) for (let k = 0; k < value.pixels; k++) { const v = at(index, q, k); if (v) yield [q * value.block, k * value.block, Number(weight(v).toFixed(4))]; }
-}
-function csv() {
-  const rows = [["layer", "head", "query", "key", "query_token", "key_token", value.block > 1 ? `largest_of_${value.block}x${value.block}` : "weight"]];
-  value.tiles.forEach((t, i) => { for (const [q, k, v] of cells(i)) rows.push([t.layer, t.head, q, k, value.tokens[q], value.tokens[k], v]); });
-  return G.csvRows(rows);
-}
-function json() {
-  const { id, tokens, block, hide_first } = value;
-  return { id, tokens, block, hide_first, weight_step: value.scale / 255, cell: ["query", "key", "weight"],
-    heads: value.tiles.map((t, i) => ({ layer: t.layer, head: t.head, score: t.score, role: t.role?.[0] ?? null, off: t.off, changed: t.changed, cells: [...cells(i)] })) };
-}
+element.gbPicture = svg;
 
 new ResizeObserver(() => paint()).observe(box);
 G.onTheme(() => { if (value) { build(); paint(true); } }, element);

@@ -10,12 +10,12 @@ box.append(space);
 root.replaceChildren(bar, box, foot);
 /* s: everything the drawing functions of head_view_draw.js read. */
 const s = { value: null, data: {}, show: "after", mode: "matrix", zoom: 1, cursor: null, hover: null, canvas, box, range: 1 };
-let drawing = 0, frame = 0, menu = null;
+let drawing = 0, frame = 0;
 
 /* ---- value ---------------------------------------------------------------------------------------------------- */
 async function weights(packed, value) {
   if (!packed) return null;
-  const flat = await P.unpack(packed), n = value.tokens.length, out = new Float32Array(n * n), k = packed.dtype === "uint16" ? 1 / 65535 : 1;
+  const flat = await P.unpack(packed), n = value.tokens.length, out = new Float32Array(n * n), k = packed.dtype === "uint16" ? value.largest / 65535 : 1;
   let i = 0;
   for (let q = 0; q < n; q++) for (let key = 0; key < (value.causal ? q + 1 : n); key++) out[q * n + key] = flat[i++] * k;
   return out;
@@ -77,11 +77,10 @@ function buildFoot() {
   const notes = [];
   if (v.hide_first) notes.push(fill(t.hidden_first, { top }));
   if (s.links) notes.push(fill(t.threshold, { value: s.links.threshold.toPrecision(2), count: s.links.list.length.toLocaleString(), total: s.links.total.toLocaleString() }));
-  if (v.after.dtype === "uint16") notes.push(fill(t.quantised, { step: "0.00002" }));
+  if (v.after.dtype === "uint16") notes.push(fill(t.quantised, { step: (v.largest / 65535).toPrecision(1) }));
   if (v.edited.length) notes.push(fill(t.edited, { count: v.edited.length }));
   const legend = G.legend(diff ? "div" : "seq", { title: diff ? t.unit_difference : t.unit, low: diff ? `\u2212${top}` : "0", mid: diff ? "" : "", high: diff ? `+${top}` : top });
   const line = el("div", { class: "hv-legend" }, [legend]);
-  menu = G.exportMenu(line, { name: `L${v.layer}H${v.head}-${s.show}`, svg: () => View.svg(s), csv: () => View.csv(s), json: () => View.json(s), text: t });
   foot.replaceChildren(line, el("div", { class: "hv-notes", text: notes.join(" ") }));
 }
 function zoomBy(sign) {
@@ -140,6 +139,7 @@ canvas.addEventListener("keydown", (e) => {
   G.announce(message);
 });
 canvas.addEventListener("blur", () => { s.cursor = null; hover(null); });
+element.gbPicture = () => View.svg(s);
 
 let width = 0;
 new ResizeObserver(() => { if (box.clientWidth !== width) { width = box.clientWidth; layout(); } }).observe(root);

@@ -15,7 +15,7 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
   /* The weight at the end of the scale: 1, the largest visible weight, or the largest change; after and before share it. */
   function range(s) {
     const n = count(s), arrays = s.show === "difference" ? [s.data.difference] : [s.data.after, s.data.before].filter(Boolean);
-    if (s.show !== "difference" && !s.value.hide_first) return 1;
+    if (s.show !== "difference" && !s.value.hide_first) return s.value.largest;
     let top = 0;
     for (const a of arrays) for (let i = 0; i < a.length; i++) if (!(s.value.hide_first && i % n === 0)) top = Math.max(top, Math.abs(a[i]));
     return top || 1;

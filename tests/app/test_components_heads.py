@@ -1,12 +1,10 @@
 """Head grid, enlarged head and lens table: the numbers that travel, and the pictures in a real browser."""
 
 import base64
-import csv
 import io
 import json
 import re
 import time
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -133,6 +131,17 @@ def test_up_to_256_tokens_the_enlarged_head_is_exact(causal):
     value = view(pattern, pattern / 2, edited_cells=[(3, 1)])
     assert value["causal"] is causal and value["after"]["dtype"] == "float32"
     assert (read_weights(value) == pattern).all() and (read_weights(value, "before") == pattern / 2).all()
+
+
+def test_numbers_that_are_no_weights_have_their_own_scale():
+    lengths = 5 * patterns(1, 2, 300)
+    value = head_grid_value(lengths, tokens=tokens(300), text=TEXT, largest=5)
+    assert value["scale"] == 5 and grid(lengths / 5)["png"] == value["png"]
+    large = view(lengths[0, 1], largest=5)
+    assert large["largest"] == 5 and np.abs(read_weights(large) - lengths[0, 1]).max() <= 2.5 / 65535 + 1e-6
+    for wrong in (lambda: grid(lengths), lambda: view(lengths[0, 1], largest=3)):
+        with pytest.raises(ValueError, match="outside 0"):
+            wrong()
 
 
 def test_beyond_256_tokens_it_is_exact_to_half_a_16_bit_step():
@@ -270,7 +279,9 @@ def page(chromium, site):
 
 def logged(page, **expected):
     want = json.dumps(expected, sort_keys=True)
-    page.wait_for_function("want => document.querySelector('#log textarea, #log input').value === want", arg=want, timeout=60_000)
+    page.wait_for_function(
+        "want => document.querySelector('#log textarea, #log input').value === want", arg=want, timeout=60_000
+    )
 
 
 def painted(page, part):
@@ -371,20 +382,11 @@ def test_cells_and_queries_are_chosen_by_keys(page):
 
 
 @pytest.mark.browser
-def test_files_carry_the_weights(page):
-    def save(kind):
-        page.locator("#view .gb-export").click()
-        with page.expect_download() as waiting:
-            page.get_by_role("menuitem", name=kind).click()
-        return Path(waiting.value.path()).read_text(encoding="utf-8-sig")
-
-    rows = list(csv.DictReader(io.StringIO(save("CSV"))))
-    assert len(rows) == 20 * 21 // 2
-    for row in rows:
-        assert np.float32(row["after"]) == AFTER[int(row["query"]), int(row["key"])]
-    assert np.array_equal(np.array(json.loads(save("JSON"))["after"], np.float32), AFTER)
-    picture = save("SVG")
-    assert picture.count("<rect") > 100 and "·w7" in picture and "<image" not in picture
+def test_pictures_are_handed_to_the_panel(page):
+    picture = "id => [...document.querySelectorAll(`#${id} *`)].find((node) => node.gbPicture).gbPicture()"
+    large = page.evaluate(picture, "view")
+    assert large.count("<rect") > 100 and "·w7" in large and "<image" not in large
+    assert page.evaluate(picture, "grid").count("<image") == 16
 
 
 @pytest.mark.browser

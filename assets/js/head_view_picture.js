@@ -1,4 +1,4 @@
-/* Files of the enlarged head: SVG (shapes and text; a picture inside for long prompts), CSV and JSON with the weights. */
+/* The enlarged head as a file: SVG of shapes and text, with a picture inside for long prompts. */
 (() => {
   "use strict";
   const G = window.Glassbox, P = G.pixels, V = G.headView, { sx } = G;
@@ -49,19 +49,5 @@
     s.value.tokens.forEach((token, i) => out.push(text(left, y(i) + 4, V.short(token), { "text-anchor": "end" }), text(right, y(i) + 4, V.short(token))));
     return G.svgDoc(560, top + n * row + 16, out, title(s));
   }
-  const shown = (x) => Number(x.toPrecision(9));
-  function csv(s) {
-    const n = V.count(s), { after, before, difference } = s.data, t = s.value.tokens;
-    const rows = [["query", "key", "query_token", "key_token", "after", ...(before ? ["before", "difference"] : [])]];
-    for (let q = 0; q < n; q++) for (let k = 0; k < (s.value.causal ? q + 1 : n); k++) {
-      const i = q * n + k;
-      rows.push([q, k, t[q], t[k], shown(after[i]), ...(before ? [shown(before[i]), shown(difference[i])] : [])]);
-    }
-    return G.csvRows(rows);
-  }
-  function json(s) {
-    const n = V.count(s), table = (a) => a && Array.from({ length: n }, (_, q) => Array.from(a.subarray(q * n, q * n + n), shown)), v = s.value;
-    return { id: v.id, layer: v.layer, head: v.head, label: v.label, tokens: v.tokens, axes: ["query", "key"], quantised: v.after.dtype === "uint16", edited: v.edited, after: table(s.data.after), before: table(s.data.before) };
-  }
-  Object.assign(V, { svg, csv, json });
+  Object.assign(V, { svg });
 })();
