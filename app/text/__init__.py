@@ -7,9 +7,35 @@ language. Static labels are marked with `app.components.i18n.I18N` and translate
 from collections.abc import Mapping
 from functools import cache
 
-from app.text import attention, components, edits, examples, lens, page, playground, probabilities, scaling, training, zero_shot
+from app.text import (
+    attention,
+    attribution,
+    components,
+    edits,
+    examples,
+    lens,
+    page,
+    playground,
+    probabilities,
+    scaling,
+    training,
+    zero_shot,
+)
 
-PARTS = (page, edits, examples, components, playground, probabilities, attention, zero_shot, lens, training, scaling)
+PARTS = (
+    page,
+    edits,
+    examples,
+    components,
+    playground,
+    probabilities,
+    attention,
+    attribution,
+    zero_shot,
+    lens,
+    training,
+    scaling,
+)
 EN: dict[str, str] = {key: text for part in PARTS for key, text in part.EN.items()}
 KO: dict[str, str] = {key: text for part in PARTS for key, text in part.KO.items()}
 
