@@ -4,7 +4,11 @@
     Edit.scale("mlp_out", layer=0, value=0.5)           halve what an MLP writes
     Edit.mean("z", layer=2, head=1, text=reference)     replace by its mean over another text (mean ablation)
     Edit.patch("resid_pre", layer=3, text=other)        take the activation from a run on another prompt
-    Edit.add("resid_pre", layer=1, text=" angry", minus=" calm", value=4.0)   steer along a difference (ActAdd)
+    Edit.add("resid_pre", layer=1, text=" angry", minus=" calm", value=4.0)   push along a difference at every position
+    Edit.contrast("resid_pre", layer=1, text="Love", minus="Hate", value=5)   the same token by token, from the front (ActAdd)
+    Edit.project("resid_pre", layer=1, text=" angry", minus=" calm")          take away what points along a difference
+    Edit.clamp("resid_pre", layer=1, text=" angry", minus=" calm", value=3)   hold what points along it at a value
+    Edit.clamp_neuron(layer=1, neuron=17, value=3.0)                          hold a neuron's activation at a value
     Edit.set_cell(layer=2, head=1, query=9, key=4, value=1.0, renormalise=True)  one cell of an attention pattern
 
 A plan is frozen, goes to JSON and back, and is compiled for a model by `compile_plan`, which gives a hook for
@@ -13,7 +17,8 @@ run, a leading `<|endoftext|>` counted; None is every position, tokens generated
 
 Pitfalls: zero ablation takes a head away from everything it was trained with, so it exaggerates; mean ablation depends on
 the text of the mean; neither shows what a head does when others take over for it (Wang et al. 2022, 2211.00593).
-Sources: McGrath et al. 2023, 2307.15771 (self-repair); Turner et al. 2023, 2308.10248 (ActAdd).
+Sources: McGrath et al. 2023, 2307.15771 (self-repair); Turner et al. 2023, 2308.10248 (ActAdd); Arditi et al. 2024, 2406.11717
+(projecting a direction out); Rimsky et al. 2023, 2312.06681 (the mean difference of two lists of texts).
 """
 
 import json
@@ -21,49 +26,21 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from gpt2_core.config import GPT2Config
+from interp.edit_rules import EDITABLE, OPERATIONS, READS, check_numbers, check_operation, plain_text
+
+__all__ = ["EDITABLE", "MAX_EDITS", "NO_EDITS", "OPERATIONS", "READS", "Edit", "Plan", "plain_text"]
 
 MAX_EDITS = 64
-MAX_TEXT = 4000
-
-# What may be edited: the short name -> the hook inside a block, and the axis of the heads (None: no heads).
-EDITABLE: dict[str, tuple[str, int | None]] = {
-    "resid_pre": ("hook_resid_pre", None),
-    "resid_mid": ("hook_resid_mid", None),
-    "resid_post": ("hook_resid_post", None),
-    "attn_out": ("hook_attn_out", None),
-    "mlp_out": ("hook_mlp_out", None),
-    "mlp_post": ("mlp.hook_post", None),
-    "q": ("attn.hook_q", 2),
-    "k": ("attn.hook_k", 2),
-    "v": ("attn.hook_v", 2),
-    "z": ("attn.hook_z", 2),
-    "pattern": ("attn.hook_pattern", 1),
-}
-# What each operation reads, besides component, layer, head and positions.
-READS: dict[str, tuple[str, ...]] = {
-    "zero": (),
-    "mean": ("text",),
-    "scale": ("value",),
-    "patch": ("text",),
-    "add": ("value", "text", "minus"),
-    "set": ("value", "key", "renormalise"),
-}
-OPERATIONS = tuple(READS)
-LARGEST = 1_000_000  # no layer, head or position is counted beyond
-
-
-def plain_text(text: str) -> str:
-    """The text with pairs of surrogates joined and halves of pairs replaced: what can be written as UTF-8."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One change at one hook. Made by the class methods `zero`, `mean`, `scale`, `patch`, `add`, `set_cell`.
+    """One change at one hook. Made by the class methods, `zero` to `set_cell`.
 
     component: a key of EDITABLE. head: one head, or None for all. positions: token positions, or None for all.
-    value: the factor of `scale`, the coefficient of `add`, the weight of `set`. text: the prompt that `patch`, `mean` and `add`
-    read from; minus: the prompt whose activation `add` subtracts. key, renormalise: for `set`.
+    value: the factor of `scale`, the coefficient of `add` and `contrast`, what `clamp` holds, the weight of `set`. text: the prompt
+    that the activation is read from; minus: the prompt whose activation is subtracted. lines: `text` and `minus` are lists, one text
+    per line, whose means are compared. key, renormalise: for `set`. neuron: one neuron of mlp_post, or None for all.
     Raises ValueError, in one sentence, for a combination that means nothing.
     """
 
@@ -77,6 +54,8 @@ class Edit:
     minus: str | None = None
     key: int | None = None
     renormalise: bool = False
+    neuron: int | None = None
+    lines: bool = False
 
     def __post_init__(self) -> None:
         if self.op not in OPERATIONS:
@@ -84,47 +63,11 @@ class Edit:
         if self.component not in EDITABLE:
             raise ValueError(f"{self.component!r} cannot be edited; expected one of {', '.join(EDITABLE)}.")
         for name in ("text", "minus"):
-            self._set(name, None if getattr(self, name) is None else plain_text(getattr(self, name)))
+            object.__setattr__(self, name, None if getattr(self, name) is None else plain_text(getattr(self, name)))
         if self.positions is not None:
-            self._set("positions", tuple(self.positions))
-        self._check_numbers()
-        if self.head is not None and self.head_axis is None:
-            raise ValueError(f"{self.component} has no heads; leave the head out, or edit z.")
-        self._check_operation()
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_numbers(self) -> None:
-        if self.layer is None:
-            raise ValueError("An edit needs a layer, a whole number from 0.")
-        for name in ("layer", "head", "key"):
-            if not _index_or_none(getattr(self, name)):
-                raise ValueError(f"An edit's {name} is a whole number from 0, got {getattr(self, name)!r}.")
-        if self.positions is not None and (not self.positions or not all(map(_index, self.positions))):
-            raise ValueError(f"positions must be whole numbers from 0, got {list(self.positions)}.")
-        if not isinstance(self.renormalise, bool):
-            raise ValueError(f"An edit's renormalise is true or false, got {self.renormalise!r}.")
-
-    def _check_operation(self) -> None:
-        reads = READS[self.op]
-        for f in fields(self)[5:]:
-            if f.name not in reads and getattr(self, f.name) != f.default:
-                raise ValueError(f"{self.op} has no use for {f.name}; it reads {', '.join(reads) or 'nothing more'}.")
-        if "value" in reads and not _finite(self.value):
-            raise ValueError(f"{self.op} needs a finite number as its value, got {self.value!r}.")
-        if "text" in reads and not self.text:
-            raise ValueError(f"{self.op} needs a text to take the activation from; give one.")
-        for name in ("text", "minus"):
-            if len(getattr(self, name) or "") > MAX_TEXT:
-                raise ValueError(f"An edit's {name} may have {MAX_TEXT} characters, got {len(getattr(self, name))}.")
-        if "text" in reads and self.component == "pattern":
-            raise ValueError(f"{self.op} is not defined for attention patterns, whose size is the prompt's; use set or zero.")
-        if self.op == "set":
-            if self.component != "pattern" or None in (self.head, self.key, self.positions):
-                raise ValueError("set changes one attention cell: it needs component 'pattern', a head, a position and a key.")
-            if not 0 <= self.value <= 1 or any(self.key > p for p in self.positions):
-                raise ValueError(f"An attention weight lies in 0..1 and its key not after its query; got {self.describe()}.")
+            object.__setattr__(self, "positions", tuple(self.positions))
+        check_numbers(self)
+        check_operation(self)
 
     @classmethod
     def zero(cls, component: str, layer: int, head: int | None = None, positions: tuple[int, ...] | None = None) -> "Edit":
@@ -169,9 +112,53 @@ class Edit:
         value: int | float = 1.0,
         minus: str | None = None,
         positions: tuple[int, ...] | None = None,
+        lines: bool = False,
     ) -> "Edit":
         """`value` times a direction is added: the activation at the last token of `text`, less that of `minus`."""
-        return cls("add", component, layer, head, positions, value=float(value), text=text, minus=minus)
+        return cls("add", component, layer, head, positions, value=float(value), text=text, minus=minus, lines=lines)
+
+    @classmethod
+    def contrast(
+        cls, component: str, layer: int, head: int | None = None, *, text: str, minus: str, value: int | float
+    ) -> "Edit":
+        """`value` times what two texts differ in is added, token by token from the front, the shorter one padded with spaces."""
+        return cls("contrast", component, layer, head, value=float(value), text=text, minus=minus)
+
+    @classmethod
+    def project(
+        cls,
+        component: str,
+        layer: int,
+        head: int | None = None,
+        *,
+        text: str,
+        minus: str | None = None,
+        positions: tuple[int, ...] | None = None,
+        lines: bool = False,
+    ) -> "Edit":
+        """What points along the direction of `add` is taken away; everything at right angles to it stays."""
+        return cls("project", component, layer, head, positions, text=text, minus=minus, lines=lines)
+
+    @classmethod
+    def clamp(
+        cls,
+        component: str,
+        layer: int,
+        head: int | None = None,
+        *,
+        text: str,
+        value: int | float,
+        minus: str | None = None,
+        positions: tuple[int, ...] | None = None,
+        lines: bool = False,
+    ) -> "Edit":
+        """The component along the unit direction of `add` becomes `value`; everything at right angles to it stays."""
+        return cls("clamp", component, layer, head, positions, value=float(value), text=text, minus=minus, lines=lines)
+
+    @classmethod
+    def clamp_neuron(cls, layer: int, neuron: int, value: int | float, positions: tuple[int, ...] | None = None) -> "Edit":
+        """A neuron's activation, after the GELU, becomes `value`."""
+        return cls("clamp", "mlp_post", layer, None, positions, value=float(value), neuron=neuron)
 
     @classmethod
     def set_cell(cls, layer: int, head: int, query: int, key: int, value: int | float, renormalise: bool = False) -> "Edit":
@@ -188,15 +175,18 @@ class Edit:
 
     @property
     def place(self) -> str:
-        """L2H1 for a head, "resid_pre L3" for the rest."""
+        """L2H1 for a head, L2N17 for a neuron, "resid_pre L3" for the rest."""
+        if self.neuron is not None:
+            return f"L{self.layer}N{self.neuron}"
         return f"{self.component} L{self.layer}" if self.head is None else f"L{self.layer}H{self.head}"
 
     def describe(self) -> str:
         """The edit in a few words, for terminals and logs."""
-        what = {"zero": "zeroed", "mean": "mean of a text", "patch": "patched from a text"}.get(self.op)
+        what = {"zero": "zeroed", "mean": "mean of a text", "patch": "patched from a text", "project": "without"}.get(self.op)
         if what is None:
-            sign = {"scale": "x ", "add": "+ ", "set": "= "}[self.op]
-            what = f"{sign}{self.value:g}" + (f" {self.text!r}" if self.text else "")
+            what = {"scale": "x ", "add": "+ ", "contrast": "+ ", "clamp": "= ", "set": "= "}[self.op] + f"{self.value:g}"
+        if self.text and self.op not in ("mean", "patch"):
+            what += f" {self.text!r}" + (f" - {self.minus!r}" if self.minus else "")
         part = "" if self.head is None or self.component == "z" else f" {self.component}"
         where = "" if self.positions is None else " at " + ",".join(map(str, self.positions))
         to = f" -> {self.key}" if self.key is not None else ""
@@ -211,6 +201,10 @@ class Edit:
         if self.head is not None and not 0 <= self.head < config.n_heads:
             raise ValueError(
                 f"{self.describe()}: head {self.head} does not exist, {config.model_name} has 0..{config.n_heads - 1}."
+            )
+        if self.neuron is not None and not 0 <= self.neuron < config.d_mlp:
+            raise ValueError(
+                f"{self.describe()}: neuron {self.neuron} does not exist, {config.model_name} has 0..{config.d_mlp - 1}."
             )
 
 
@@ -243,7 +237,8 @@ class Plan:
 
     def fitting(self, config: GPT2Config) -> "Plan":
         """The edits that a model of this shape has a place for."""
-        return Plan(tuple(e for e in self.edits if e.layer < config.n_layers and (e.head or 0) < config.n_heads))
+        sizes = ("layer", config.n_layers), ("head", config.n_heads), ("neuron", config.d_mlp)
+        return Plan(tuple(e for e in self.edits if all((getattr(e, name) or 0) < size for name, size in sizes)))
 
     def shifted(self, by: int) -> "Plan":
         """Every position and key moved by `by`; what falls before the first token is dropped, with its edit if nothing is left."""
@@ -280,7 +275,8 @@ NO_EDITS = Plan()
 
 
 def _edit_from(item: dict[str, Any]) -> Edit:
-    kinds = {"op": str, "component": str, "text": str, "minus": str, "renormalise": bool, "value": (int, float)}
+    switches = {"renormalise": bool, "lines": bool}
+    kinds = {"op": str, "component": str, "text": str, "minus": str, "value": (int, float), **switches}
     unknown = item.keys() - {f.name for f in fields(Edit)}
     if unknown:
         raise ValueError(f"An edit has no field {sorted(unknown)[0]!r}.")
@@ -289,8 +285,8 @@ def _edit_from(item: dict[str, Any]) -> Edit:
         raise ValueError(f"An edit lacks {sorted(missing)[0]!r}: {json.dumps(item)[:80]}")
     for name, value in item.items():
         wrong = not isinstance(value, kinds.get(name, list if name == "positions" else int))
-        may_be_null = name not in ("op", "component", "layer", "renormalise")
-        if not (value is None and may_be_null) and (wrong or (isinstance(value, bool) and name != "renormalise")):
+        may_be_null = name not in ("op", "component", "layer", *switches)
+        if not (value is None and may_be_null) and (wrong or (isinstance(value, bool) and name not in switches)):
             raise ValueError(f"An edit's {name} cannot be {value!r}.")
     positions = item.get("positions")
     return Edit(**{**item, "positions": None if positions is None else tuple(positions)})
@@ -302,15 +298,3 @@ def _shifted(edit: Edit, by: int) -> Edit | None:
     positions = tuple(p + by for p in edit.positions if p + by >= 0)
     key = None if edit.key is None else edit.key + by
     return None if not positions or (key or 0) < 0 else replace(edit, positions=positions, key=key)
-
-
-def _finite(value: int | float | None) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
-
-
-def _index(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
-
-
-def _index_or_none(value: Any) -> bool:
-    return value is None or _index(value)

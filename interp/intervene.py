@@ -8,11 +8,13 @@ from torch import Tensor
 
 from gpt2_core.activations import ActivationCache
 from gpt2_core.model import GPT2
+from interp.edit_rules import texts_of
 from interp.edits import Edit, Plan
 
 MAX_TEXT_TOKENS = 8192  # of all texts of a plan together
 
 Apply = Callable[[Tensor, Tensor, Tensor], Tensor]  # (activation, query positions, key positions) -> activation
+Value = int | float | Tensor | None
 
 
 class PlanHook:
@@ -41,50 +43,84 @@ def compile_plan(model: GPT2, plan: Plan, bos: bool = True) -> PlanHook | None:
     Raises ValueError if an edit does not fit the model or its text does not fit the context.
     """
     plan.check(model.config)
-    sources = _run_texts(model, plan, bos)
     applications: dict[str, list[Apply]] = {}
-    for edit in plan:
-        applications.setdefault(edit.hook_name, []).append(_application(edit, _source(edit, sources)))
+    for edit, source in zip(plan, sources(model, plan, bos)):
+        applications.setdefault(edit.hook_name, []).append(application(edit, source, edit.value))
     return PlanHook(applications) if applications else None
 
 
-def _run_texts(model: GPT2, plan: Plan, bos: bool) -> dict[str, ActivationCache]:
-    """Each text that edits read from, run once: text -> the activations that are wanted of it, without a batch axis."""
-    wanted: dict[str, list[Edit]] = {}
-    for edit in plan:
-        for text in filter(None, (edit.text, edit.minus)):
-            wanted.setdefault(text, []).append(edit)
-    tokens = {text: model.to_tokens(text, prepend_bos=bos) for text in wanted}
-    total = sum(ids.shape[1] for ids in tokens.values())
+@torch.no_grad()
+def sources(model: GPT2, plan: Plan, bos: bool = True) -> list[Float[Tensor, "..."] | None]:
+    """What each edit takes from its texts: [pos ...] for patch and contrast, [...] for mean and for a direction, None without texts.
+
+    Raises ValueError for texts that do not fit the context, and for a direction without length where it must have one.
+    """
+    prompts = [_prompts(model, edit, bos) for edit in plan]
+    caches = _run_texts(model, plan, prompts)
+    return [_source(edit, *read, caches) if edit.text else None for edit, read in zip(plan, prompts)]
+
+
+Prompts = tuple[list[tuple[int, ...]], list[tuple[int, ...]]]  # token ids of the texts that an edit adds, and subtracts
+
+
+def _prompts(model: GPT2, edit: Edit, bos: bool) -> Prompts:
+    def read(text: str | None) -> list[tuple[int, ...]]:
+        texts = texts_of(text, edit.lines) if text else ()
+        return [tuple(model.to_tokens(one, prepend_bos=bos)[0].tolist()) for one in texts]
+
+    plus, minus = read(edit.text), read(edit.minus)
+    if edit.op == "contrast":
+        longest, space = max(map(len, plus + minus)), tuple(model.tokenizer.encode(" "))
+        plus, minus = ([ids + space * (longest - len(ids)) for ids in side] for side in (plus, minus))
+    return plus, minus
+
+
+def _run_texts(model: GPT2, plan: Plan, prompts: list[Prompts]) -> dict[tuple[int, ...], ActivationCache]:
+    """Each text that edits read from, run once: its ids -> the activations that are wanted of it, without a batch axis."""
+    wanted: dict[tuple[int, ...], list[Edit]] = {}
+    for edit, (plus, minus) in zip(plan, prompts):
+        for ids in plus + minus:
+            wanted.setdefault(ids, []).append(edit)
+    total = sum(map(len, wanted))
     if total > MAX_TEXT_TOKENS:
         raise ValueError(f"The texts of the edits have {total} tokens together; {MAX_TEXT_TOKENS} is the most. Shorten them.")
     caches = {}
-    for text, edits in wanted.items():
+    for ids, edits in wanted.items():
         names, stop = sorted({e.hook_name for e in edits}), 1 + max(e.layer for e in edits)
-        _, cache = model.run_with_cache(tokens[text], names, return_type=None, stop_at_layer=stop)
-        caches[text] = cache.remove_batch_dim()
+        _, cache = model.run_with_cache(torch.tensor([ids]), names, return_type=None, stop_at_layer=stop)
+        caches[ids] = cache.remove_batch_dim()
     return caches
 
 
-def _application(edit: Edit, source: Tensor | None) -> Apply:
+def application(edit: Edit, source: Tensor | None, value: Value) -> Apply:
+    """What an edit does to an activation, with this value in place of its own; a tensor [batch] is one value per row."""
     if edit.op == "set":
         return lambda x, queries, keys: _set_cell(edit, x, queries, keys)
 
     def apply(x: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
         where = _selection(edit, x, queries)
-        if edit.op == "patch":
+        amount = value.to(x).view(-1, *(1,) * (x.ndim - 1)) if isinstance(value, Tensor) else value
+        if edit.op in ("patch", "contrast"):
             taken, known = _at_positions(source, queries)
             where = where & _over_activation(known, x)
-            return torch.where(where, taken.to(x), x)
+            return torch.where(where, taken.to(x) if edit.op == "patch" else x + amount * taken.to(x), x)
         new = {
             "zero": lambda: torch.zeros_like(x),
-            "scale": lambda: x * edit.value,
+            "scale": lambda: x * amount,
             "mean": lambda: source.to(x).expand_as(x),
-            "add": lambda: x + edit.value * source.to(x),
+            "add": lambda: x + amount * source.to(x),
+            "project": lambda: _held(x, source, 0.0),
+            "clamp": lambda: torch.zeros_like(x) + amount if source is None else _held(x, source, amount),
         }[edit.op]()
         return torch.where(where, new, x)
 
     return apply
+
+
+def _held(x: Tensor, direction: Tensor, value: Value) -> Tensor:
+    """x with its component along the unit direction (of each head, where it has heads) at `value`."""
+    unit = (direction / direction.norm(dim=-1, keepdim=True)).to(x)
+    return x + (value - (x * unit).sum(-1, keepdim=True)) * unit
 
 
 def _selection(edit: Edit, x: Tensor, queries: Tensor) -> Tensor:
@@ -94,6 +130,8 @@ def _selection(edit: Edit, x: Tensor, queries: Tensor) -> Tensor:
         shape = [1] * x.ndim
         shape[edit.head_axis] = x.shape[edit.head_axis]
         where = where & (torch.arange(x.shape[edit.head_axis], device=x.device) == edit.head).view(shape)
+    if edit.neuron is not None:
+        where = where & (torch.arange(x.shape[-1], device=x.device) == edit.neuron)
     if edit.positions is not None:
         chosen = torch.isin(queries, torch.tensor(edit.positions, device=queries.device))
         where = where & _over_activation(chosen, x, pattern=edit.component == "pattern")
@@ -111,16 +149,18 @@ def _at_positions(source: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     return source[queries.clamp(0, source.shape[0] - 1)], known
 
 
-def _source(edit: Edit, caches: dict[str, ActivationCache]) -> Float[Tensor, "..."] | None:
-    """What an edit needs from its texts: [pos ...] for patch, [...] for mean and add."""
-    if edit.text is None:
-        return None
-    activation = caches[edit.text][edit.hook_name]
-    if edit.op == "patch":
-        return activation
-    if edit.op == "mean":
-        return activation.mean(0)
-    return activation[-1] - (caches[edit.minus][edit.hook_name][-1] if edit.minus else 0.0)
+def _source(edit: Edit, plus: list, minus: list, caches: dict[tuple[int, ...], ActivationCache]) -> Float[Tensor, "..."]:
+    name = edit.hook_name
+    if edit.op in ("patch", "mean"):
+        return caches[plus[0]][name] if edit.op == "patch" else caches[plus[0]][name].mean(0)
+    if edit.op == "contrast":
+        return caches[plus[0]][name] - caches[minus[0]][name]
+    direction = torch.stack([caches[ids][name][-1] for ids in plus]).mean(0)
+    if minus:
+        direction = direction - torch.stack([caches[ids][name][-1] for ids in minus]).mean(0)
+    if edit.op != "add" and not (direction.norm(dim=-1) > 0).all():
+        raise ValueError(f"{edit.describe()}: the two texts do not differ there, so there is no direction; change one of them.")
+    return direction
 
 
 def _set_cell(edit: Edit, x: Tensor, queries: Tensor, keys: Tensor) -> Tensor:

@@ -16,15 +16,25 @@ MAX_POSITIONS = 64  # of one edit
 def chip(t: Words, edit: Edit) -> EditChip:
     """An edit in force as its chip."""
     part = "" if edit.head is None or edit.component == "z" else f" {edit.component}"
-    short = (edit.text or "").strip()
-    short = short if len(short) <= 24 else short[:23] + "…"
     positions = ", ".join(map(str, edit.positions or ()))
-    label = t(
-        f"edits.chip_{edit.op}", place=edit.place + part, value=edit.value or 0, text=short, query=positions, key=edit.key
-    )
+    said = {"place": edit.place + part, "value": edit.value or 0, "query": positions, "key": edit.key}
+    kind = "chip_held" if edit.op == "clamp" and edit.neuron is not None else f"chip_{edit.op}"
+    label = t(f"edits.{kind}", text=_quoted(t, edit), **said)
     if edit.positions is not None and edit.op != "set":
         label += t("edits.at", positions=positions)
     return EditChip(label, edit.describe())
+
+
+def _quoted(t: Words, edit: Edit) -> str:
+    """The texts of an edit, short: “angry”, or “angry” − “calm”."""
+
+    def short(text: str) -> str:
+        line = " | ".join(text.strip().split("\n"))
+        return line if len(line) <= 24 else line[:23] + "…"
+
+    if not edit.minus:
+        return t("edits.one_text", text=short(edit.text or ""))
+    return t("edits.two_texts", text=short(edit.text), minus=short(edit.minus))
 
 
 def build(page: Page) -> None:
@@ -53,15 +63,17 @@ def _form(page: Page) -> None:
         layer = gr.Number(0, precision=0, minimum=0, label=page.label("edits.layer"), min_width=90, elem_id="gb_edit_layer")
         # A text box, because an empty gr.Number turns into 0 when the form is opened, and 0 is a head.
         where = gr.Textbox("", label=page.label("edits.head"), min_width=90, elem_id="gb_edit_head_number")
+        neuron = gr.Textbox("", label=page.label("edits.neuron"), min_width=90, visible=False, elem_id="gb_edit_neuron")
         positions = gr.Textbox("", label=page.label("edits.positions"), min_width=120, elem_id="gb_edit_positions")
         value = gr.Number(1.0, label=page.label("edits.value"), min_width=90, visible=False)
         key = gr.Number(0, precision=0, minimum=0, label=page.label("edits.key"), min_width=90, visible=False)
     with gr.Row():
-        text = gr.Textbox("", label=page.label("edits.text"), visible=False)
-        minus = gr.Textbox("", label=page.label("edits.minus"), visible=False)
+        text = gr.Textbox("", label=page.label("edits.text"), max_lines=8, visible=False)
+        minus = gr.Textbox("", label=page.label("edits.minus"), max_lines=8, visible=False)
+        lines = gr.Checkbox(False, label=page.label("edits.lines"), visible=False)
         renormalise = gr.Checkbox(True, label=page.label("edits.renormalise"), visible=False)
     add = gr.Button(page.label("edits.add_button"), size="sm", variant="primary", elem_id="gb_edit_add")
-    fields = {"value": value, "key": key, "text": text, "minus": minus, "renormalise": renormalise}
+    fields = {"value": value, "key": key, "text": text, "minus": minus, "lines": lines, "renormalise": renormalise}
 
     page.shows(None, [head, op, component], _labels, depends=lambda state: state.lang)
     op.input(
@@ -74,7 +86,14 @@ def _form(page: Page) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    page.changes(add.click, _add, inputs=[op, component, layer, where, positions, *fields.values()])
+    component.change(
+        lambda chosen: gr.update(visible=chosen == "mlp_post"),
+        component,
+        neuron,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    page.changes(add.click, _add, inputs=[op, component, layer, where, neuron, positions, *fields.values()])
 
 
 def _labels(view: View) -> list:
@@ -86,10 +105,19 @@ def _labels(view: View) -> list:
     ]
 
 
-def _add(state: PageState, op, component, layer, head, positions, value, key, text, minus, renormalise) -> PageState:
+def _add(
+    state: PageState, op, component, layer, head, neuron, positions, value, key, text, minus, lines, renormalise
+) -> PageState:
     if layer is None:
         raise ValueError(words(state.lang)("edits.no_layer"))
-    given = {"value": value, "key": key, "text": text, "minus": minus or None, "renormalise": renormalise}
+    given = {
+        "value": value,
+        "key": key,
+        "text": text or None,
+        "minus": minus or None,
+        "lines": lines,
+        "renormalise": renormalise,
+    }
     used = {name: given[name] for name in READS[op]}
     if used.get("value") is not None:
         used["value"] = float(used["value"])
@@ -100,6 +128,7 @@ def _add(state: PageState, op, component, layer, head, positions, value, key, te
         component=component,
         layer=int(layer),
         head=read_head(head, words(state.lang)),
+        neuron=read_head(neuron, words(state.lang)) if component == "mlp_post" else None,
         positions=read_positions(positions, words(state.lang)),
         **used,
     )

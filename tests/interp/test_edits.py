@@ -62,7 +62,52 @@ def patched(x):
     return x
 
 
+POST, MORE = "blocks.0.hook_resid_post", ("The queen was angry", " calm", "a quiet day")
+
+
+def direction(name, *texts):
+    return torch.stack([activation(text, name)[-1] for text in texts]).mean(0)
+
+
+def held(x, name, value):
+    """Row by row: the component along the unit direction of " angry" less the mean of MORE becomes value."""
+    unit = direction(name, " angry") - direction(name, *MORE)
+    unit = unit / unit.norm(dim=-1, keepdim=True)
+    for row in x[0]:
+        row += (value - (row * unit).sum(-1, keepdim=True)) * unit
+    return x
+
+
+def contrasted(x):
+    """ActAdd: the shorter text is padded with spaces, and both are aligned with the prompt from the front."""
+    long, short = MODEL.to_tokens("The angry old man"), MODEL.to_tokens(" calm")
+    space = MODEL.tokenizer.encode(" ")
+    short = torch.cat([short, torch.tensor([space * (long.shape[1] - short.shape[1])])], 1)
+    x[:, : long.shape[1]] += 5 * (activation(long, POST) - activation(short, POST))
+    return x
+
+
+def neuron_held(x):
+    x[..., 17] = 3.0
+    return x
+
+
+LISTS = {"text": " angry", "minus": "\n".join(MORE), "lines": True}
 CASES = {
+    "contrast": (Edit.contrast("resid_post", 0, text="The angry old man", minus=" calm", value=5), POST, contrasted),
+    "project": (Edit.project("resid_post", 0, **LISTS), POST, lambda x: held(x, POST, 0.0)),
+    "clamp": (Edit.clamp("resid_post", 0, **LISTS, value=-4), POST, lambda x: held(x, POST, -4.0)),
+    "clamp in every head": (
+        Edit.clamp("z", 1, **LISTS, value=2),
+        "blocks.1.attn.hook_z",
+        lambda z: held(z, "blocks.1.attn.hook_z", 2.0),
+    ),
+    "add the difference of two lists": (
+        Edit.add("resid_post", 0, **LISTS, value=3),
+        POST,
+        lambda x: x + 3 * (direction(POST, " angry") - direction(POST, *MORE)),
+    ),
+    "clamp a neuron": (Edit.clamp_neuron(1, 17, 3.0), "blocks.1.mlp.hook_post", neuron_held),
     "zero head": (Edit.zero("z", 0, 1), "blocks.0.attn.hook_z", zero_head),
     "scale at positions": (Edit.scale("mlp_out", 1, value=3, positions=(2, 5)), "blocks.1.hook_mlp_out", scale_at),
     "cell": (Edit.set_cell(0, 1, 6, 2, 0.75), "blocks.0.attn.hook_pattern", lambda p: cell(p, False)),
@@ -135,6 +180,8 @@ EDITS = st.one_of(
         value=st.floats(-9, 9),
         minus=st.none() | st.text(),
     ),
+    st.builds(Edit.clamp_neuron, st.integers(0, 9), st.integers(0, 99), value=st.floats(-9, 9)),
+    st.builds(Edit.project, st.just("resid_mid"), st.integers(0, 9), text=st.just("a\nb"), lines=st.booleans()),
     st.builds(
         lambda l, h, q, v, r: Edit.set_cell(l, h, q, q // 2, v, r), *[st.integers(0, 9)] * 3, st.floats(0, 1), st.booleans()
     ),
@@ -191,7 +238,9 @@ def test_bad_plans(text, message):
 
 
 def test_a_plan_for_another_model_is_refused():
-    for edit, message in ((Edit.zero("z", 7), "layer 7 does not exist"), (Edit.zero("z", 0, 9), "head 9 does not exist")):
+    wrong = [(Edit.zero("z", 7), "layer 7"), (Edit.zero("z", 0, 9), "head 9"), (Edit.clamp_neuron(0, 256, 1), "neuron 256")]
+    for edit, message in wrong:
+        message += " does not exist"
         with pytest.raises(ValueError, match=message):
             run(edit)
 
@@ -246,11 +295,34 @@ def test_each_text_is_run_once_and_their_length_is_bounded(monkeypatch):
         ('[{"op":"zero","component":"z","layer":0,"positions":[true]}]', "whole numbers from 0"),
         ('[{"op":"zero","component":"z","layer":0,"text":"unused"}]', "zero has no use for text"),
         ('[{"op":"scale","component":"z","layer":0,"value":2,"key":1}]', "scale has no use for key"),
+        ('[{"op":"zero","component":"z","layer":0,"neuron":1}]', "A neuron is edited at mlp_post"),
+        ('[{"op":"project","component":"mlp_post","layer":0,"neuron":1,"text":"a"}]', "not at mlp_post by project"),
+        ('[{"op":"clamp","component":"mlp_post","layer":0,"neuron":1,"value":1,"text":"a"}]', "not both"),
+        ('[{"op":"clamp","component":"resid_pre","layer":0,"value":1}]', "needs a text .* or a neuron of mlp_post"),
+        ('[{"op":"clamp","component":"pattern","layer":0,"value":1,"text":"a"}]', "not defined for attention patterns"),
+        ('[{"op":"contrast","component":"resid_pre","layer":0,"value":1,"text":"a"}]', "needs a second text"),
+        ('[{"op":"add","component":"resid_pre","layer":0,"value":1,"text":"a","lines":1}]', "lines cannot be 1"),
+        ('[{"op":"add","component":"resid_pre","layer":0,"value":1,"text":"\\n","lines":true}]', "A list has 1 to 64 texts"),
+        ('[{"op":"patch","component":"resid_pre","layer":0,"text":"a","lines":true}]', "patch has no use for lines"),
     ],
 )
 def test_more_bad_plans(text, message):
     with pytest.raises(ValueError, match=message):
         Plan.from_json(text)
+
+
+def test_two_texts_that_do_not_differ_have_no_direction():
+    with pytest.raises(ValueError, match="do not differ there"):
+        run(Edit.project("resid_pre", 1, text="same", minus="same"))
+    assert torch.equal(run(Edit.add("resid_pre", 1, text="same", minus="same")), run())
+
+
+def test_edits_of_directions_and_neurons_in_words():
+    project, neuron = Edit.project("resid_pre", 1, text="a", minus="b"), Edit.clamp_neuron(1, 17, 3.0)
+    assert [e.describe() for e in (project, neuron)] == ["resid_pre L1 without 'a' - 'b'", "L1N17 = 3"]
+    assert Edit.contrast("resid_pre", 1, text="a", minus="b", value=5).describe() == "resid_pre L1 + 5 'a' - 'b'"
+    plan = Plan((neuron, Edit.clamp_neuron(1, 300, 3.0)))
+    assert plan.fitting(CONFIG) == Plan((neuron,))
 
 
 def test_half_surrogates_in_texts_can_be_written():
