@@ -27,10 +27,12 @@ from gpt2_core.hooks import HookFunction, is_optional
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
+from interp.metrics import MetricFunction
+from interp.run import begins_with_end
 
 METHODS = ("zero", "mean", "resample")
 SITES = {"head": "attn.hook_z", "attn": "hook_attn_out", "mlp": "hook_mlp_out", "neurons": "mlp.hook_post"}
-Metric = Callable[[Tensor], Tensor]  # last-position logits [prompt d_vocab] -> [prompt]; `PromptBatch.metric` is one
+Metric = MetricFunction  # last-position logits [prompt d_vocab] -> [prompt]; `PromptBatch.metric` is one
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,15 @@ def ablate(
     ablation: Ablation = ZERO,
     positions: Sequence[int] | Int[Tensor, "prompt n"] | None = None,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
 ) -> Float[Tensor, "prompt d_vocab"]:
     """Last-position logits of a run without some parts.
 
     positions: where to ablate, the same for all prompts or a row a prompt; None is everywhere. plan: edits in force, which act
-    before the ablation; bos: for the texts of the plan. Raises ValueError for a part that the model does not have, and for
-    reference prompts that do not fit.
+    before the ablation; bos: for the texts of the plan, None is as the prompts have it. Raises ValueError for a part that the model
+    does not have, and for reference prompts that do not fit.
     """
+    bos = begins_with_end(model, tokens) if bos is None else bos
     hook = ablation_hook(model, tokens, parts, ablation, positions, compile_plan(model, plan, bos))
     return model(tokens, hook=hook, logits_at=-1)[:, 0]
 

@@ -74,7 +74,7 @@ def attention_norms(model: GPT2, run: Run) -> AttentionNorms:
 @torch.no_grad()
 def head_vectors(model: GPT2, run: Run, layer: int, head: int, query: int = -1) -> HeadVectors:
     """The vectors y_ij of one head at one query (negative counts from the end)."""
-    pattern, v, z = _parts(run, layer)
+    query, (pattern, v, z) = run.at(query), _parts(run, layer)
     W_O = model.h[layer].attn.W_O[head].to(v)
     vectors = pattern[head, query, :, None] * (v[:, head] @ W_O)
     result = z[query, head] @ W_O

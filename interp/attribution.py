@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.model import GPT2
+from interp.direct import STREAM, DirectReader, edited_places
 from interp.run import Check, Provenance, Run
 from interp.targets import Target
 
@@ -124,12 +125,11 @@ def by_head(model: GPT2, run: Run, target: Target, position: int = -1) -> HeadAt
     reader = _Reader(model, run, target, position)
     parts, rows, biases = reader.embeddings(), [], []
     for layer, block in enumerate(model.h):
-        read = _through(block.attn.W_O, reader.vector)  # [head d_head]
-        rows.append((reader.at(f"blocks.{layer}.attn.hook_z") * read).sum(-1))
+        rows.append(reader.heads(layer))
         constant = block.attn.b_V + block.ln_1.bias @ block.attn.W_V  # the part of v that is the same at every token
-        biases.append((constant.double() * read).sum(-1))
+        biases.append((constant.double() * reader.through(block.attn.W_O)).sum(-1))
         parts |= {f"L{layer}H{head}": value for head, value in enumerate(rows[-1])}
-        parts[f"{layer}_b_O"] = block.attn.b_O.double() @ reader.vector
+        parts[f"{layer}_b_O"] = reader.read(block.attn.b_O)
         parts[f"{layer}_mlp_out"] = reader(f"blocks.{layer}.hook_mlp_out")
     return HeadAttribution(*reader.summed(parts, (*STREAM, "attn_out")), torch.stack(rows), torch.stack(biases))
 
@@ -148,8 +148,8 @@ def by_neuron(
     for at, block in enumerate(model.h):
         parts[f"{at}_attn_out"] = reader(f"blocks.{at}.hook_attn_out")
         if at in split:
-            rows.append(reader.at(f"blocks.{at}.mlp.hook_post") * _through(block.mlp.c_proj.weight, reader.vector))
-            parts[f"{at}_b_out"] = block.mlp.c_proj.bias.double() @ reader.vector
+            rows.append(reader.neurons(at))
+            parts[f"{at}_b_out"] = reader.read(block.mlp.c_proj.bias)
         else:
             parts[f"{at}_mlp_out"] = reader(f"blocks.{at}.hook_mlp_out")
     table = torch.stack(rows)
@@ -171,10 +171,9 @@ def by_source(model: GPT2, run: Run, target: Target, position: int = -1) -> Sour
     tables, heads, edits = [], [], []
     for layer, block in enumerate(model.h):
         pattern = run.activations["pattern", layer][:, reader.position].double()  # [head key]
-        read = _through(block.attn.W_O, reader.vector)
-        value = torch.einsum("khe,he->hk", run.activations["v", layer].double(), read)
+        value = torch.einsum("khe,he->hk", run.activations["v", layer].double(), reader.through(block.attn.W_O))
         tables.append(pattern * value)
-        heads.append((reader.at(f"blocks.{layer}.attn.hook_z") * read).sum(-1))
+        heads.append(reader.heads(layer))
         edited = any(edit.layer == layer and edit.component == "z" for edit in run.plan)
         edits.append((heads[-1] - tables[-1].sum(-1)) * edited)
     values, heads, edits = torch.stack(tables), torch.stack(heads), torch.stack(edits)
@@ -192,73 +191,31 @@ def accumulated(model: GPT2, run: Run, target: Target, position: int = -1) -> Ac
     values = torch.stack([reader(name) for _, name in points]) + sum(reader.biases().values())
     check = _check("last row equals the model's value", abs(values[-1].item() - reader.value), values, run.logits.dtype)
     labels = tuple(label for label, _ in points)
-    return Accumulated(target.label, reader.position, labels, values, reader.value, reader.scale, check, run.provenance)
+    return Accumulated(target.label, reader.position, labels, values, reader.value, reader.scale.item(), check, run.provenance)
 
 
-STREAM = ("resid_pre", "resid_mid", "resid_post")
-
-
-class _Reader:
-    """Reads what a vector of the residual stream at one position adds to a target. Called with a hook name."""
+class _Reader(DirectReader):
+    """The parts of one position of a run, and the model's own value of the target there."""
 
     def __init__(self, model: GPT2, run: Run, target: Target, position: int):
-        if not -len(run) <= position < len(run):
-            raise ValueError(f"Position {position} is outside this run of {len(run)} tokens; give one of 0..{len(run) - 1}.")
-        self.model, self.run, self.target, self.position = model, run, target, range(len(run))[position]
-        self.scale = self.at("ln_final.hook_scale").item()
-        through = model.ln_f.weight.double() * target.vector.to(model.ln_f.weight.device)
-        self.vector = (through - through.mean()) / self.scale
+        self.run, self.label, self.position = run, target.label, run.at(position)
+        offset = torch.tensor(target.bias, dtype=torch.float64)
+        super().__init__(model, lambda name: run.activations[name][self.position], target.vector, offset)
         if target.token is None:
-            self.value = (self.at("ln_final.hook_out") @ target.vector.to(through.device)).item() + target.bias
+            self.value = (self.at("ln_final.hook_out") @ self.target).item() + target.bias
         else:
             self.value = target.of_logits(run.logits[self.position].double()).item()
 
-    def at(self, name: str) -> Float[Tensor, "..."]:
-        return self.run.activations[name][self.position].double()
-
-    def __call__(self, name: str) -> Float[Tensor, ""]:
-        return self.at(name) @ self.vector
-
-    def embeddings(self) -> dict[str, Tensor]:
-        return {name: self(f"hook_{name}") for name in ("embed", "pos_embed")}
-
-    def biases(self) -> dict[str, Tensor]:
-        bias = self.model.ln_f.bias.double() @ self.target.vector.to(self.vector.device)
-        return {"ln_f.bias": bias, "b_U": torch.full_like(bias, self.target.bias)}
-
     def summed(self, parts: dict[str, Tensor], edited: tuple[str, ...], split: range | list[int] | None = None) -> tuple:
         """The fields of an Attribution; `edited`: the components whose edits no part contains (mlp_out only in `split` layers)."""
-        edits = [e for e in run_edits(self.run) if e[0] in edited and (e[0] != "mlp_out" or split is None or e[1] in split)]
-        if edits:
-            parts = parts | {"edits": sum(self._edit(component, layer) for component, layer in edits)}
+        places = edited_places(self.run.plan, edited)
+        if places := [place for place in places if place[0] != "mlp_out" or split is None or place[1] in split]:
+            parts = parts | {"edits": self.edits(places)}
         parts = parts | self.biases()
         values = torch.stack(list(parts.values()))
         check = _check("parts sum to the model's value", abs(values.sum().item() - self.value), values, self.run.logits.dtype)
-        return (self.target.label, self.position, tuple(parts), values, self.value, self.scale, check, self.run.provenance)
-
-    def _edit(self, component: str, layer: int) -> Float[Tensor, ""]:
-        """What an edit of the stream itself added: the activation less what the model would have put there."""
-        block, model = f"blocks.{layer}.", self.model.h[layer]
-        if component == "attn_out":
-            computed = self.at(f"{block}attn.hook_z").flatten() @ model.attn.c_proj.weight.double() + model.attn.b_O.double()
-        elif component == "mlp_out":
-            computed = self.at(f"{block}mlp.hook_post") @ model.mlp.c_proj.weight.double() + model.mlp.c_proj.bias.double()
-        elif component == "resid_pre":
-            before = [f"blocks.{layer - 1}.hook_resid_post"] if layer else ["hook_embed", "hook_pos_embed"]
-            computed = sum(self.at(name) for name in before)
-        else:
-            before, added = {"resid_mid": ("resid_pre", "attn_out"), "resid_post": ("resid_mid", "mlp_out")}[component]
-            computed = self.at(f"{block}hook_{before}") + self.at(f"{block}hook_{added}")
-        return (self.at(f"{block}hook_{component}") - computed) @ self.vector
-
-
-def run_edits(run: Run) -> list[tuple[str, int]]:
-    """The (component, layer) pairs that a run's plan edits, each once, in the order of the network."""
-    return sorted({(edit.component, edit.layer) for edit in run.plan}, key=lambda e: (e[1], e[0]))
-
-
-def _through(weight: Float[Tensor, "*rest d_model"], vector: Float[Tensor, " d_model"]) -> Float[Tensor, "*rest"]:
-    return weight.detach().double() @ vector
+        scale = self.scale.item()
+        return (self.label, self.position, tuple(parts), values, self.value, scale, check, self.run.provenance)
 
 
 def _check(name: str, residual: float, terms: Tensor, dtype: torch.dtype) -> Check:

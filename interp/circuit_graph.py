@@ -1,7 +1,7 @@
 """The network as a graph of embeddings, heads and MLPs, and runs in which some nodes or edges carry the corrupted prompt's values.
 
-`NodeRuns` and `EdgeRuns` have the same face: `drop` and `restore` a candidate, `logits(layer)` of the network as it then is. A run
-begins at `layer`, from the clean residual stream, which is right as long as nothing before that layer is dropped; greedy search
+`NodeRuns` and `EdgeRuns` have the same face: `drop` and `restore` a candidate, `logits(layer)` of the network as it then is,
+`clean_logits` and `corrupted_logits` of the two plain runs. A run begins at `layer`, from the clean residual stream, which is right as long as nothing before that layer is dropped; greedy search
 from the output backwards never drops anything there.
 
 Edges are exact: the residual stream is a sum, so for one reader an output is exchanged by adding (corrupted - current) to what
@@ -95,7 +95,7 @@ class NodeRuns:
         names = sorted({"blocks.0.hook_resid_pre", *(part.hook_name for part in self._parts.values())})
         logits, self._values = model.run_with_cache(corrupted, names, hook=inner, logits_at=-1)
         self.corrupted_logits = logits[:, 0]
-        self._before = before_each_layer(model, clean, inner)
+        self._before, self.clean_logits = before_each_layer(model, clean, inner)
         self._dropped: set[Node] = set()
 
     def candidates(self) -> list[tuple[Node, int]]:
@@ -133,7 +133,7 @@ class EdgeRuns:
         self._corrupted, self.corrupted_logits = self._written(corrupted)
         clean_written, _ = self._written(clean)
         self._clean_change = self._corrupted - clean_written
-        self._before = before_each_layer(model, clean, inner)
+        self._before, self.clean_logits = before_each_layer(model, clean, inner)
         shape = (model.config.n_layers, 3, model.config.n_heads, len(self._writers))
         self._heads = torch.zeros(shape, device=clean_written.device, dtype=clean_written.dtype)  # 1 for a dropped edge
         self._mlps, self._output = self._heads[:, 0, 0].clone(), self._heads[0, 0, 0].clone()

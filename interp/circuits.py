@@ -33,11 +33,11 @@ from torch import Tensor
 
 from gpt2_core import distribution
 from gpt2_core.model import GPT2
-from interp.ablation import Metric
 from interp.circuit_graph import EMBED, LOGITS, Edge, EdgeRuns, Node, NodeRuns, all_edges, all_nodes, reached
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
-from interp.run import Check, Provenance, provenance
+from interp.metrics import MetricFunction, evaluate
+from interp.run import Check, Provenance, begins_with_end, judged, provenance
 
 LEVELS = ("node", "edge")
 
@@ -105,21 +105,23 @@ def discover(
     model: GPT2,
     clean: Int[Tensor, "prompt pos"],
     corrupted: Int[Tensor, "other other_pos"],
-    metric: Metric,
+    metric: MetricFunction,
     tau: float | int,
     level: str = "node",
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
 ) -> Iterator[Step]:
     """Greedy discovery, a step for each node or edge, from the output back to the embeddings.
 
     metric: last-position logits [prompt d_vocab] to [prompt]; it judges the circuit, the search itself goes by KL. plan: edits in force
-    in the clean and the corrupted runs; edges allow only edits inside heads and MLPs. Raises ValueError for what does not fit.
+    in the clean and the corrupted runs; edges allow only edits inside heads and MLPs. bos: for the texts of the plan, None is as the
+    prompts have it. Raises ValueError for what does not fit.
     """
+    bos = begins_with_end(model, clean) if bos is None else bos
     if level not in LEVELS or not tau > 0:
         raise ValueError(f"Expected a level of {' or '.join(LEVELS)} and a tau above 0, got {level!r} and {tau}.")
     runs = _runs(model, clean, corrupted, level, plan, bos)
-    whole = runs.logits(0)
+    whole = runs.clean_logits
     kl, effects, candidates = 0.0, {}, runs.candidates()
     for done, (tried, layer) in enumerate(candidates, 1):
         new = kl
@@ -146,9 +148,10 @@ def circuit_logits(
     kept: Iterable[Node] | Iterable[Edge],
     level: str = "node",
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
 ) -> Float[Tensor, "prompt d_vocab"]:
     """Last-position logits of any circuit: what is not kept takes its value from the corrupted prompt."""
+    bos = begins_with_end(model, clean) if bos is None else bos
     runs, kept = _runs(model, clean, corrupted, level, plan, bos), set(kept)
     unknown = kept - {candidate for candidate, _ in runs.candidates()}
     if unknown:
@@ -182,7 +185,13 @@ def _logits_of(runs: NodeRuns | EdgeRuns, kept: set) -> Tensor:
 
 
 def _circuit(
-    runs: NodeRuns | EdgeRuns, whole: Tensor, metric: Metric, tau: float | int, level: str, effects: dict, origin: Provenance
+    runs: NodeRuns | EdgeRuns,
+    whole: Tensor,
+    metric: MetricFunction,
+    tau: float | int,
+    level: str,
+    effects: dict,
+    origin: Provenance,
 ) -> Circuit:
     candidates = [candidate for candidate, _ in runs.candidates()]
     # What nothing clean reaches writes its corrupted value, kept or not, and so is no part of the circuit.
@@ -195,8 +204,7 @@ def _circuit(
     circuit, empty = _logits_of(runs, kept), _logits_of(runs, set())
     rest = _logits_of(runs, set(candidates) - kept)
     corrupted = runs.corrupted_logits
-    residual = (empty - corrupted).abs().max().item()
-    tolerance = 1e-3 if whole.dtype == torch.float32 else 1e-6 if whole.dtype == torch.float64 else 0.5
+    residual, size = (empty - corrupted).abs().max().item(), corrupted.abs().max().item()
     ends = {end for edge in kept for end in (edge.sender, edge.receiver)} if level == "edge" else kept
     nodes = [*all_nodes(runs.config), LOGITS]
     return Circuit(
@@ -207,8 +215,8 @@ def _circuit(
         effects,
         len(candidates),
         divergence(whole, circuit),
-        *(metric(logits) for logits in (whole, circuit, corrupted, rest)),
-        Check("with everything left out it is the corrupted run", residual, tolerance),
+        *(evaluate(metric, logits) for logits in (whole, circuit, corrupted, rest)),
+        judged("with everything left out it is the corrupted run", residual, whole.dtype, size),
         origin,
     )
 

@@ -18,30 +18,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
 from interp.ablation import ZERO, Ablation, Part, ablation_hook
+from interp.direct import STREAM, DirectReader, edit_reads, edited_places
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
 from interp.metrics import AnswerMetric
-from interp.run import Check, Provenance, provenance
+from interp.run import Check, Provenance, begins_with_end, judged, provenance
 
 
 @dataclass(frozen=True)
 class DirectEffects:
     """What each part adds to the logit difference at the last position, logits. heads: [prompt layer head], mlps: [prompt layer].
 
-    rest: [prompt], of the embeddings, the attention biases b_O and the final LayerNorm's bias. scale: [prompt], the final LayerNorm's.
-    total: the logit difference itself; heads + mlps + rest = total is checked.
+    rest: [prompt], of the embeddings and of all biases (b_O, the final LayerNorm's, b_U). edits: [prompt], of what a plan did to the
+    residual stream or to attn_out themselves. scale: [prompt], the final LayerNorm's. total: the logit difference itself;
+    heads + mlps + rest + edits = total is checked.
     """
 
     heads: Float[Tensor, "prompt layer head"]
     mlps: Float[Tensor, "prompt layer"]
     rest: Float[Tensor, " prompt"]
+    edits: Float[Tensor, " prompt"]
     scale: Float[Tensor, " prompt"]
     total: Float[Tensor, " prompt"]
     check: Check
@@ -112,48 +114,52 @@ def compensation(
     ablation: Ablation = ZERO,
     positions: Sequence[int] | Int[Tensor, "prompt n"] | None = None,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
 ) -> Compensation:
     """Direct effects on a logit difference before and after heads (or MLPs, neurons) are knocked out together.
 
-    metric: a logit difference with its answers, `PromptBatch.metric`. Raises ValueError for another metric, and for a whole attention
-    layer, whose output is no longer the sum of its heads: name its heads instead.
+    metric: a logit difference with its answers, `PromptBatch.metric`. bos: for the texts of the plan; None is as the prompts have it.
+    Raises ValueError for another metric, and for a whole attention layer, whose output is no longer the sum of its heads: name its
+    heads instead.
     """
+    bos = begins_with_end(model, tokens) if bos is None else bos
     if any(part.kind == "attn" for part in parts) or not parts:
         raise ValueError("Name the heads, MLPs or neurons to knock out; for an attention layer, name all of its heads.")
     inner = compile_plan(model, plan, bos)
     hook = ablation_hook(model, tokens, parts, ablation, positions, inner)
-    before, after = (direct_effects(model, tokens, metric, each) for each in (inner, hook))
+    before, after = (direct_effects(model, tokens, metric, each, plan) for each in (inner, hook))
     return Compensation(tuple(parts), ablation.describe(), before, after, provenance(model, plan, bos))
 
 
 @torch.no_grad()
 def direct_effects(
-    model: GPT2, tokens: Int[Tensor, "prompt pos"], metric: AnswerMetric, hook: HookFunction | None = None
+    model: GPT2,
+    tokens: Int[Tensor, "prompt pos"],
+    metric: AnswerMetric,
+    hook: HookFunction | None = None,
+    plan: Plan = NO_EDITS,
 ) -> DirectEffects:
-    """The direct effects of a run under a hook, with the final LayerNorm's scale of this run."""
-    n = model.config.n_layers
-    names = [f"blocks.{layer}.{site}" for layer in range(n) for site in ("attn.hook_z", "hook_mlp_out")]
-    names += ["blocks.0.hook_resid_pre", "ln_final.hook_scale"]
+    """The direct effects of a run under a hook, with the final LayerNorm's scale of this run.
+
+    plan: the edits that `hook` makes, so that those of the residual stream itself are told apart; they are not made again.
+    """
+    layers, places = range(model.config.n_layers), edited_places(plan, (*STREAM, "attn_out"))
+    names = [f"blocks.{layer}.{site}" for layer in layers for site in ("attn.hook_z", "hook_mlp_out")]
+    names += ["hook_embed", "hook_pos_embed", "ln_final.hook_scale", *edit_reads(places)]
     logits, cache = model.run_with_cache(tokens, names, hook=hook, logits_at=-1)
-    last = {name: cache[name][:, -1].double() for name in names if name != "ln_final.hook_scale"}
-    scale = cache["ln_final.hook_scale"][:, -1].double()  # the only position that is unembedded
-    answers, ln = metric.direction(model.W_U).double(), model.ln_f
-    direction = answers * ln.weight.double()
-    direction = (direction - direction.mean(-1, keepdim=True)) / scale  # centring the direction centres what it reads
-    results = [
-        einsum(last[f"blocks.{i}.attn.hook_z"], model.h[i].attn.W_O.double(), direction, "p h e, h e d, p d -> p h")
-        for i in range(n)
-    ]
-    mlps = [(last[f"blocks.{i}.hook_mlp_out"] * direction).sum(-1) for i in range(n)]
-    fixed = last["blocks.0.hook_resid_pre"] + model.b_O.double().sum(0)
-    rest = (fixed * direction).sum(-1) + answers @ ln.bias.double()
-    total = metric(logits[:, 0]).double()
-    heads, mlp = torch.stack(results, 1), torch.stack(mlps, 1)
-    residual = (heads.sum((1, 2)) + mlp.sum(1) + rest - total).abs().max().item()
-    tolerance = 1e-3 if model.cfg.dtype == torch.float32 else 1e-6 if model.cfg.dtype == torch.float64 else 0.5
-    check = Check("direct effects sum to the logit difference", residual, tolerance)
-    return DirectEffects(heads, mlp, rest, scale[:, 0], total, check)
+    # b_U is a row that is read like W_U: the same difference of the same answers.
+    target, offset = (metric.direction(w.detach().double()) for w in (model.W_U, model.b_U[None]))
+    reader = DirectReader(model, lambda name: cache[name][:, -1], target, offset[:, 0])
+    heads, mlps = (
+        torch.stack(rows, 1) for rows in zip(*((reader.heads(i), reader(f"blocks.{i}.hook_mlp_out")) for i in layers))
+    )
+    rest = sum([*reader.embeddings().values(), *reader.biases().values(), reader.read(model.b_O.sum(0, dtype=torch.float64))])
+    edits, total = reader.edits(places), metric(logits[:, 0]).double()
+    terms = [heads.flatten(1), mlps, rest[:, None], edits[:, None]]
+    residual = (torch.cat(terms, 1).sum(1) - total).abs().max().item()
+    size = torch.cat(terms, 1).abs().sum(1).max().item()
+    check = judged("direct effects sum to the logit difference", residual, model.cfg.dtype, size)
+    return DirectEffects(heads, mlps, rest, edits, reader.scale[:, 0], total, check)
 
 
 def _of(effects: DirectEffects, part: Part) -> Float[Tensor, " prompt"]:

@@ -26,7 +26,8 @@ from gpt2_core.model import GPT2
 from interp.ablation import ZERO, Ablation, Metric, Part, Replace, chosen_positions, replacements
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
-from interp.run import Provenance, provenance
+from interp.metrics import evaluate
+from interp.run import Provenance, begins_with_end, provenance
 
 COMPONENTS = ("head", "attn", "mlp")
 ROWS = 64  # prompts times heads in one batch
@@ -57,11 +58,12 @@ class KnockOuts:
 
 @dataclass(frozen=True)
 class KnockOutStep:
-    """Some heads of a layer, done: values [prompt unit] of `units`. done and total count parts."""
+    """Some heads of a layer, done: values [prompt unit] of `units`; baseline [prompt]: with all. done and total count parts."""
 
     layer: int
     units: tuple[int, ...]
     values: Float[Tensor, "prompt unit"]
+    baseline: Float[Tensor, " prompt"]
     done: int
     total: int
 
@@ -74,7 +76,7 @@ def knock_out_search(
     component: str = "head",
     positions: list[int] | Int[Tensor, "prompt n"] | None = None,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
     rows: int = ROWS,
 ) -> KnockOuts:
     """The metric with each head (or attention layer, or MLP) taken away alone.
@@ -82,15 +84,10 @@ def knock_out_search(
     metric: last-position logits [prompt d_vocab], all prompts in order, to [prompt]. positions: where to ablate, None is
     everywhere. rows: at most so many prompts times heads run at once (at least one head). Raises ValueError as `ablate` does.
     """
-    given = (model, tokens, metric, ablation, component, positions, plan, bos, rows)
-    done = {(step.layer, unit): values for step in knock_outs(*given) for unit, values in zip(step.units, step.values.T)}
-    n_units = 1 + max(unit for _, unit in done)
-    values = torch.stack([done[layer, unit] for layer in range(model.config.n_layers) for unit in range(n_units)], 1)
-    hook = compile_plan(model, plan, bos)
-    with torch.no_grad():
-        baseline = metric(model(tokens, hook=hook, logits_at=-1)[:, 0])
-    shape = (len(tokens), model.config.n_layers, n_units)
-    return KnockOuts(values.view(shape), baseline, component, ablation.describe(), provenance(model, plan, bos))
+    bos = begins_with_end(model, tokens) if bos is None else bos
+    steps = list(knock_outs(model, tokens, metric, ablation, component, positions, plan, bos, rows))
+    values = torch.cat([step.values for step in steps], 1).view(len(tokens), model.config.n_layers, -1)
+    return KnockOuts(values, steps[0].baseline, component, ablation.describe(), provenance(model, plan, bos))
 
 
 @torch.no_grad()
@@ -102,35 +99,39 @@ def knock_outs(
     component: str = "head",
     positions: list[int] | Int[Tensor, "prompt n"] | None = None,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
     rows: int = ROWS,
 ) -> Iterator[KnockOutStep]:
     """`knock_out_search` as it goes, from the first layer to the last; stop asking and it stops."""
     if component not in COMPONENTS:
         raise ValueError(f"Only {', '.join(COMPONENTS)} can be searched, got {component!r}.")
-    inner, at = compile_plan(model, plan, bos), chosen_positions(tokens, positions)
+    inner = compile_plan(model, plan, begins_with_end(model, tokens) if bos is None else bos)
+    at = chosen_positions(tokens, positions)
     n_layers, n_units = model.config.n_layers, model.config.n_heads if component == "head" else 1
     parts = [Part(component, layer) for layer in range(n_layers)]
     values = replacements(model, tokens, {part.hook_name for part in parts}, ablation, inner)
-    before = before_each_layer(model, tokens, inner)
+    before, last = before_each_layer(model, tokens, inner)
+    baseline = evaluate(metric, last)
     at_once = max(1, rows // len(tokens))
     for part in parts:
         for units in torch.arange(n_units).split(at_once):
             own = {part.hook_name: _one_missing_a_row(units.tolist(), values[part.hook_name], at, component == "head")}
             logits = _restart(model, before[part.layer], part.layer, len(units), Replace(own, inner))
-            found = torch.stack([metric(chunk) for chunk in logits.chunk(len(units))], 1)
+            found = torch.stack([evaluate(metric, chunk) for chunk in logits.chunk(len(units))], 1)
             done = part.layer * n_units + int(units[-1]) + 1
-            yield KnockOutStep(part.layer, tuple(units.tolist()), found, done, n_layers * n_units)
+            yield KnockOutStep(part.layer, tuple(units.tolist()), found, baseline, done, n_layers * n_units)
 
 
-def before_each_layer(model: GPT2, tokens: Tensor, hook: HookFunction | None) -> list[Tensor]:
-    """What each layer's run starts from: the tokens, and then what the layer before handed on.
+def before_each_layer(
+    model: GPT2, tokens: Tensor, hook: HookFunction | None
+) -> tuple[list[Tensor], Float[Tensor, "prompt d_vocab"]]:
+    """What each layer's run starts from (the tokens, and then what the layer before handed on), and the last-position logits.
 
-    That is resid_post of the layer before and not resid_pre of this one, so that an edit of resid_pre acts once and not twice.
+    What is handed on is resid_post of the layer before and not resid_pre of this one, so that an edit of resid_pre acts once and not twice.
     """
     names = [f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers - 1)]
-    _, cache = model.run_with_cache(tokens, names, return_type=None, hook=hook, stop_at_layer=len(names))
-    return [tokens, *(cache[name] for name in names)]
+    logits, cache = model.run_with_cache(tokens, names, hook=hook, logits_at=-1)
+    return [tokens, *(cache[name] for name in names)], logits[:, 0]
 
 
 def _restart(model: GPT2, before: Tensor, layer: int, copies: int, hook: HookFunction) -> Float[Tensor, "row d_vocab"]:

@@ -32,7 +32,7 @@ from gpt2_core.streaming import words_of
 from interp.changes import Change, ChangeHook, chosen
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
-from interp.run import Check, Provenance, prompt_ids, provenance
+from interp.run import Check, Provenance, position_in, prompt_ids, provenance
 
 IDENTITY = "cat -> cat\n1135 -> 1135\nhello -> hello\n?"
 
@@ -109,7 +109,7 @@ def patchscope(
             f"A target of {len(ids)} tokens and {max_new_tokens} new ones exceed the context of {model.config.n_ctx}; shorten one."
         )
     state = hidden_state(model, source, source_position, source_layer, plan, bos)
-    state, at = state if transform is None else transform(state), range(len(ids))[target_position]
+    state, at = state if transform is None else transform(state), position_in(len(ids), target_position)
     plain = compile_plan(model, plan, bos)
     name = f"blocks.{target_layer}.hook_resid_pre"
     patched = ChangeHook([(name, put(state, at))], plain)
@@ -133,9 +133,6 @@ def put(state: Float[Tensor, " d_model"], position: int) -> Change:
 
 
 def _check_place(model: GPT2, ids: list[int], position: int, layer: int, last: int) -> None:
-    if not -len(ids) <= position < len(ids):
-        raise ValueError(
-            f"Position {position} does not exist, the prompt has {len(ids)} tokens; count from 0, or from the end with -1."
-        )
+    position_in(len(ids), position)
     if not 0 <= layer <= last:
         raise ValueError(f"Layer {layer} does not exist here, {model.config.model_name} has 0..{last}.")

@@ -50,12 +50,12 @@ class TokenStatistics:
 
 def probabilities(run: Run, position: int = -1) -> Float[Tensor, " d_vocab"]:
     """The whole next-token distribution after a position."""
-    return run.logits[position].float().softmax(-1)
+    return run.logits[run.at(position)].float().softmax(-1)
 
 
 def next_tokens(run: Run, position: int = -1, k: int = 20) -> NextTokens:
-    """The k most probable next tokens after a position (negative counts from the end). Raises IndexError outside the run."""
-    at = range(len(run))[position]
+    """The k most probable next tokens after a position (negative counts from the end). Raises ValueError outside the run."""
+    at = run.at(position)
     p = probabilities(run, at)
     top = p.topk(min(k, len(p)))
     undecided = entropy(run.logits[at].float().log_softmax(-1)).item() / math.log(2)

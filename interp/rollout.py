@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.attention import AttentionPatterns
-from interp.run import Check
+from interp.run import Check, position_in
 
 MAX_FLOW_TOKENS = 64  # each key is its own max-flow over a graph of layers x tokens^2 / 2 edges
 
@@ -79,7 +79,7 @@ def flow(result: AttentionPatterns, position: int = -1) -> Flow:
     Raises ValueError for more than MAX_FLOW_TOKENS tokens up to that position; rollout has no such limit.
     """
     n = result.values.shape[-1]
-    at = range(n)[position]
+    at = position_in(n, position)
     if at >= MAX_FLOW_TOKENS:
         raise ValueError(
             f"Flow into position {at} needs {at + 1} tokens, {MAX_FLOW_TOKENS} is the most; use rollout, or shorten."

@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core import __version__
@@ -49,6 +49,15 @@ class Check:
         return self.residual <= self.tolerance
 
 
+def judged(name: str, residual: float, dtype: torch.dtype, size: float = 1.0) -> Check:
+    """A check with the tolerance that its number format deserves: 1e-4 in float32, 1e-9 in float64, 2e-2 in half precision.
+
+    size: of the numbers that were compared; above 1, the tolerance grows with it, as their rounding does.
+    """
+    tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}.get(dtype, 2e-2)
+    return Check(name, residual, tolerance * max(1.0, size))
+
+
 @dataclass(frozen=True)
 class Run:
     """A forward pass. tokens: ids, `<|endoftext|>` included where bos; strings: one per token; logits: [pos d_vocab];
@@ -64,6 +73,22 @@ class Run:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def at(self, position: int) -> int:
+        """A position of this run, counted from 0 (a negative one counts from the end). Raises ValueError for one outside it."""
+        return position_in(len(self), position)
+
+
+def position_in(length: int, position: int) -> int:
+    """A position among `length` tokens, counted from 0 (a negative one counts from the end). Raises ValueError outside them."""
+    if not -length <= position < length:
+        raise ValueError(f"Position {position} is outside this run of {length} tokens; give one of 0..{length - 1}.")
+    return range(length)[position]
+
+
+def begins_with_end(model: GPT2, tokens: Int[Tensor, "*prompt pos"]) -> bool:
+    """Whether every prompt begins with `<|endoftext|>`: whether token ids that someone hands in were made with bos."""
+    return bool((tokens[..., 0] == end_id(model)).all())
 
 
 def provenance(model: GPT2, plan: Plan, bos: bool) -> Provenance:

@@ -113,13 +113,11 @@ class _Path:
     """The target as a function of the token embeddings of a run, and its gradient."""
 
     def __init__(self, model: GPT2, run: Run, target: Target, position: int, output: str):
-        if not -len(run) <= position < len(run):
-            raise ValueError(f"Position {position} is outside this run of {len(run)} tokens; give one of 0..{len(run) - 1}.")
         if output not in ("logit", "log-probability"):
             raise ValueError(f"output is 'logit' or 'log-probability', got {output!r}.")
         if target.token is None or (output == "log-probability" and target.minus is not None):
             raise ValueError(f"{target.label} has no {output}; make the target with `logit(model, token)`.")
-        self.model, self.target, self.position, self.output = model, target, range(len(run))[position], output
+        self.model, self.target, self.position, self.output = model, target, run.at(position), output
         self.hook = compile_plan(model, run.plan, run.provenance.bos)
         self.tokens = torch.tensor(run.tokens, device=model.W_E.device)
         self.embeddings = model.W_E.detach()[self.tokens]

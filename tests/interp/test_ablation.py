@@ -7,6 +7,7 @@ from helpers import bridge, max_difference, random_model, some_tokens, tiny_conf
 from interp.ablation import Ablation, Part, ablate, chosen_positions, resampled_rows
 from interp.compensation import compensation, direct_effects
 from interp.edits import NO_EDITS, Edit, Plan
+from interp.folding import fold
 from interp.intervene import compile_plan
 from interp.knockout import knock_out_search, knock_outs
 from interp.prompt_sets import answer_metric
@@ -202,7 +203,7 @@ def test_the_search_runs_no_more_than_it_must():
     model = Counting(CONFIG).double()
     model.load_state_dict(MODEL.state_dict())
     found = knock_out_search(model, TOKENS, METRIC)
-    assert calls == [(None, 3), (None, 12), (1, 12), (2, 12), (None, 3)]  # residuals, a batch a layer, the baseline
+    assert calls == [(None, 3), (None, 12), (1, 12), (2, 12)]  # residuals and the baseline, then a batch a layer
     assert max_difference(found.values, knock_out_search(MODEL, TOKENS, METRIC).values) <= 1e-9
 
 
@@ -245,8 +246,45 @@ def test_direct_effects_by_hand_and_under_a_plan():
         right, wrong = ([ids for ids in row.tolist() if ids >= 0] for row in (METRIC.correct[prompt], METRIC.wrong[prompt]))
         expected = logits[right].mean() - logits[wrong].mean()
         assert plain.heads[prompt, 1, 2].item() == pytest.approx(expected.item(), abs=1e-6)
-    shifted = direct_effects(MODEL, TOKENS, METRIC, compile_plan(MODEL, Plan((Edit.scale("resid_mid", 1, value=2.0),))))
-    assert not shifted.check.holds  # an edit between the parts is no part, and the check says so
+    between = Plan((Edit.scale("resid_mid", 1, value=2.0),))
+    unsaid = direct_effects(MODEL, TOKENS, METRIC, compile_plan(MODEL, between))
+    assert not unsaid.check.holds  # an edit between the parts is no part, and the check says so
+
+
+STREAM_EDITS = [
+    Edit.scale("attn_out", 0, value=2.0),
+    Edit.scale("resid_pre", 0, value=1.5),
+    Edit.scale("resid_pre", 2, value=0.5),
+    Edit.scale("resid_mid", 1, value=0.5),
+    Edit.scale("resid_post", 2, value=3.0),
+]
+
+
+@pytest.mark.parametrize("plan", [Plan((e,)) for e in STREAM_EDITS] + [Plan(tuple(STREAM_EDITS))], ids=lambda p: p.to_json())
+def test_edits_of_the_stream_are_a_term_of_their_own(plan):
+    result = compensation(MODEL, TOKENS, METRIC, [Part.head(1, 2)], plan=plan)
+    for effects, hooks in (
+        (result.before, {}),
+        (result.after, {"blocks.1.attn.hook_z": lambda x: x.index_fill(2, torch.tensor(2), 0)}),
+    ):
+        assert effects.check.holds and effects.check.tolerance < 1e-6 and effects.edits.abs().max() > 1e-3
+        assert max_difference(effects.total, METRIC(run(TOKENS, hooks, plan))) <= 1e-6
+    plain = compensation(MODEL, TOKENS, METRIC, [Part.head(1, 2)])
+    assert plain.before.edits.abs().max() == 0
+
+
+def test_direct_effects_of_folded_weights():
+    """The head's bias is part of the difference; heads differ from the raw ones by their value biases, MLPs do not."""
+    raw, folded = (direct_effects(model, TOKENS, METRIC) for model in (MODEL, fold(MODEL)))
+    assert folded.check.holds and max_difference(raw.total, folded.total) <= 1e-6
+    assert max_difference(raw.mlps, folded.mlps) <= 1e-6 < (raw.heads - folded.heads).abs().max()
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_provenance_says_how_the_prompts_begin(bos):
+    tokens = torch.cat([torch.full((3, 1), 59), TOKENS], 1) if bos else TOKENS
+    assert compensation(MODEL, tokens, METRIC, [Part.head(0, 0)]).provenance.bos == bos
+    assert knock_out_search(MODEL, tokens, METRIC).provenance.bos == bos
 
 
 def test_what_has_no_compensation():

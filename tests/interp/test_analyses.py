@@ -51,8 +51,9 @@ def test_next_tokens_by_hand():
     assert result.entropy == pytest.approx(-sum(x * math.log2(x) for x in p.tolist()), abs=1e-3)
     assert result.check.holds
     assert max_difference(predictions.probability_of(RUN, order), result.probabilities) == 0
-    with pytest.raises(IndexError):
-        predictions.next_tokens(RUN, position=99)
+    for outside in (99, -len(RUN) - 1):
+        with pytest.raises(ValueError, match=f"Position {outside} is outside"):
+            predictions.next_tokens(RUN, position=outside)
 
 
 def test_token_statistics_by_loop():
