@@ -14,7 +14,7 @@ def contribution_bars(
 ) -> Picture:
     """Bars of signed contributions in the order given, with an outline where each stood before the edits in force.
 
-    names: one per bar; tokens: they are a prompt's, in its order. labels: part, unit, now, before, description ({name}, {value},
+    names: one per bar; tokens: they are a prompt's, in its order. labels: part, token, unit, now, before, description ({name}, {value},
     {n}). Raises ValueError when the lengths differ.
     """
     check_lengths(names=names, values=values, before=before)
@@ -36,7 +36,7 @@ def contribution_bars(
         traces,
         labels["description"].format(name=names[top], value=f"{values[top]:+.2f}", n=len(names)),
         330,
-        xaxis=token_axis(names, labels["part"]),
+        xaxis=token_axis(names, labels["token" if tokens else "part"]),
         yaxis=titled(labels["unit"], zeroline=True, zerolinecolor=palette.NEUTRAL),
         barmode="overlay",
         bargap=0.25,

@@ -66,11 +66,12 @@ def head_table(view: View, what: Wanted, plan: Plan) -> tuple[np.ndarray, Check]
     return as_numpy(found.heads), found.check
 
 
-def sources(view: View, what: Wanted, head: tuple[int, int] | None, plan: Plan) -> tuple[np.ndarray, Check]:
-    """What was read from each token, [position]: by one head, or by all together."""
+def sources(view: View, what: Wanted, head: tuple[int, int] | None, plan: Plan) -> tuple[np.ndarray, float, Check]:
+    """What was read from each token, [position], by one head or by all together; and what the plan did to the heads' outputs."""
     found = attribution.by_source(view.model, _run(view, plan), _target(view, what), view.position)
-    table = as_numpy(found.values)
-    return (table.sum((0, 1)) if head is None else table[head]), found.check
+    table, edits = as_numpy(found.values), as_numpy(found.edits)
+    values, edited = (table.sum((0, 1)), edits.sum()) if head is None else (table[head], edits[head])
+    return values, float(edited), found.check
 
 
 def neurons(view: View, what: Wanted, plan: Plan) -> Parts:
@@ -174,7 +175,7 @@ for layer in range(model.cfg.n_layers):
 
 
 def sources_evidence(view: View, what: Wanted, head: tuple[int, int] | None) -> Evidence:
-    values, check = sources(view, what, head, view.state.plan)
+    values, edited, check = sources(view, what, head, view.state.plan)
     chosen = "parts.values.sum((0, 1))" if head is None else f"parts.values[{head[0]}, {head[1]}]"
     code = f"""
 parts = attribution.by_source(model, run, logit(model, {what.token}, minus={what.other!r}), position={view.position})
@@ -183,7 +184,11 @@ for string, value in zip(run.strings, {chosen}.tolist()):
 """
     rows = [(i, string, value) for i, (string, value) in enumerate(zip(view.run.strings, values))]
     imports = "from interp import attribution\nfrom interp.targets import logit"
-    facts = _facts(view, what) | {"heads": "all" if head is None else f"L{head[0]}H{head[1]}", "check": vars(check)}
+    facts = _facts(view, what) | {
+        "heads": "all" if head is None else f"L{head[0]}H{head[1]}",
+        "edits": edited,
+        "check": vars(check),
+    }
     return Evidence("attribution-sources", ("position", "token", "logits"), rows, script(view, imports, code), "", facts)
 
 

@@ -143,12 +143,15 @@ def _heads(view: View) -> list:
 def _sources(view: View) -> list:
     t, what, head = words(view.state.lang), _wanted(view), _reader(view)
     n = view.position + 1
-    values, check = service.sources(view, what, head, view.state.plan)
+    values, edited, check = service.sources(view, what, head, view.state.plan)
+    names, values = view.shown[:n], values[:n]
     before = service.sources(view, what, head, NO_EDITS)[0][:n] if view.state.plan else None
+    if edited:  # a head that was turned off still reads, and the edit takes that away again
+        names, values, before = [*names, t("attribution.part_edits")], np.append(values, edited), np.append(before, 0)
     key, who = ("sources_what", "") if head is None else ("sources_what_head", f"L{head[0]}H{head[1]}")
     top = int(np.abs(values[:n]).argmax())
     said = t(f"attribution.{key}", head=who, top=view.shown[top], value=values[top], **_names(view, what, t))
-    return [_described(view, t, "sources", check, said), _chart(view, t, view.shown[:n], values[:n], before, tokens=True)]
+    return [_described(view, t, "sources", check, said), _chart(view, t, names, values, before, tokens=True)]
 
 
 def _neurons(view: View) -> list:
@@ -167,4 +170,7 @@ def _saliency(view: View) -> list:
     before = service.saliency(view, what, method, NO_EDITS)[0][:n] if view.state.plan else None
     top = int(np.abs(values[:n]).argmax())
     said = t("attribution.saliency_what", top=view.shown[top], value=values[top], **_names(view, what, t))
-    return [_described(view, t, "saliency", check, said), _chart(view, t, view.shown[:n], values[:n], before, tokens=True)]
+    labels = t.section("contributions")
+    labels["unit"] = labels["unit_saliency"]
+    figure = contribution_bars(view.shown[:n], values[:n], labels, before=before, tokens=True)
+    return [_described(view, t, "saliency", check, said), figure]
