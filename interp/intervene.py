@@ -55,7 +55,7 @@ def sources(model: GPT2, plan: Plan, bos: bool = True) -> list[Float[Tensor, "..
 
     Raises ValueError for texts that do not fit the context, and for a direction without length where it must have one.
     """
-    prompts = [_prompts(model, edit, bos) for edit in plan]
+    prompts = [paired_texts(model, edit, bos) for edit in plan]
     caches = _run_texts(model, plan, prompts)
     return [_source(edit, *read, caches) if edit.text else None for edit, read in zip(plan, prompts)]
 
@@ -63,7 +63,9 @@ def sources(model: GPT2, plan: Plan, bos: bool = True) -> list[Float[Tensor, "..
 Prompts = tuple[list[tuple[int, ...]], list[tuple[int, ...]]]  # token ids of the texts that an edit adds, and subtracts
 
 
-def _prompts(model: GPT2, edit: Edit, bos: bool) -> Prompts:
+def paired_texts(model: GPT2, edit: Edit, bos: bool) -> Prompts:
+    """Token ids of the texts that an edit reads; those of a contrast padded with spaces to one length."""
+
     def read(text: str | None) -> list[tuple[int, ...]]:
         texts = texts_of(text, edit.lines) if text else ()
         return [tuple(model.to_tokens(one, prepend_bos=bos)[0].tolist()) for one in texts]
@@ -93,7 +95,10 @@ def _run_texts(model: GPT2, plan: Plan, prompts: list[Prompts]) -> dict[tuple[in
 
 
 def application(edit: Edit, source: Tensor | None, value: Value) -> Apply:
-    """What an edit does to an activation, with this value in place of its own; a tensor [batch] is one value per row."""
+    """What an edit does to an activation, with this value in place of its own; a tensor [batch] is one value per row.
+
+    The value of project is the share that is taken away; None is all of it.
+    """
     if edit.op == "set":
         return lambda x, queries, keys: _set_cell(edit, x, queries, keys)
 
@@ -109,7 +114,7 @@ def application(edit: Edit, source: Tensor | None, value: Value) -> Apply:
             "scale": lambda: x * amount,
             "mean": lambda: source.to(x).expand_as(x),
             "add": lambda: x + amount * source.to(x),
-            "project": lambda: _held(x, source, 0.0),
+            "project": lambda: x + (1.0 if amount is None else amount) * (_held(x, source, 0.0) - x),
             "clamp": lambda: torch.zeros_like(x) + amount if source is None else _held(x, source, amount),
         }[edit.op]()
         return torch.where(where, new, x)

@@ -9,6 +9,7 @@ never made (50,257 squared): see `interp.weights_pairs` for their largest entrie
     singular_vectors the directions that W_OV or W_QK reads and writes, each read through the vocabulary
     token_row        one row of a table: what a head writes after reading this token, or which keys this query likes
     neuron_effect    which tokens a neuron's output weights raise and lower
+    vector_effect    the same for any vector of the residual stream
 
 `folded=True`, the default, takes the weights as `interp.folding.fold` would leave them: with the LayerNorms' gains, and without
 what has no effect. The literature's numbers are of such weights; `folded=False` takes them as they stand.
@@ -169,6 +170,12 @@ def neuron_effect(model: GPT2, layer: int, neuron: int, k: int = 10, folded: boo
     """The tokens whose logits a neuron's output weights raise and lower most, per unit of activation and of final scale."""
     weight = _wide(model.h[_within(layer, model.config.n_layers, "layer")].mlp.c_proj.weight)
     return _ends(weight[_within(neuron, model.config.d_mlp, "neuron")] @ unembedding(model, folded), k)
+
+
+@torch.no_grad()
+def vector_effect(model: GPT2, vectors: Float[Tensor, "row d_model"], k: int = 10, folded: bool = True) -> Ends:
+    """The tokens whose logits each vector of the residual stream raises and lowers most, [row k], per unit of final scale."""
+    return _ends(_wide(vectors) @ unembedding(model, folded), k)
 
 
 @torch.no_grad()
