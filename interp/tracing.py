@@ -26,10 +26,11 @@ from torch import Tensor
 
 from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
-from interp.ablation import Metric, Replace
+from interp.ablation import Replace
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
-from interp.run import Provenance, provenance
+from interp.metrics import MetricFunction, evaluate, probability
+from interp.run import Provenance, begins_with_end, provenance
 
 COMPONENTS = ("resid_pre", "resid_post", "mlp_out", "attn_out")
 ROWS = 64  # noise samples times positions in one batch
@@ -79,18 +80,21 @@ class CausalTrace:
 
 @dataclass(frozen=True)
 class TraceStep:
-    """Some positions of a layer, done: values [pos sample] at `positions`. done and total count cells [layer pos]."""
+    """Some positions of a layer, done: values [pos sample] at `positions`. clean, corrupted: as in CausalTrace, the same in each
+    step. done and total count cells [layer pos]."""
 
     layer: int
     positions: tuple[int, ...]
     values: Float[Tensor, "pos sample"]
+    clean: float
+    corrupted: Float[Tensor, " sample"]
     done: int
     total: int
 
 
-def probability_of(token: int) -> Metric:
+def probability_of(token: int) -> MetricFunction:
     """The metric of the paper: the probability of the answer's (first) token."""
-    return lambda logits: logits.float().softmax(-1)[:, token]
+    return probability(token)
 
 
 def embedding_sigma(model: GPT2, ids: Int[Tensor, " token"] | list[int] | None = None) -> float:
@@ -119,30 +123,28 @@ def causal_trace(
     model: GPT2,
     tokens: Int[Tensor, " pos"] | list[int],
     subject: tuple[int, int],
-    metric: Metric,
+    metric: MetricFunction,
     component: str = "resid_post",
     window: int = 1,
     noise: Noise | None = None,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
     rows: int = ROWS,
 ) -> CausalTrace:
     """Restores every layer and position of one prompt in turn.
 
-    tokens: the ids of the prompt, `<|endoftext|>` included if wanted (bos is for the texts of the plan). subject: first and end
-    position. metric: last-position logits [sample d_vocab] to [sample], such as `probability_of(answer)`. window: for mlp_out and
-    attn_out, how many layers around the layer are restored together. Raises ValueError for what does not fit.
+    tokens: the ids of the prompt, `<|endoftext|>` included if wanted. bos: for the texts of the plan; None is as the prompt has it.
+    subject: first and end position. metric: last-position logits [sample d_vocab] to [sample], such as `probability_of(answer)`.
+    window: for mlp_out and attn_out, how many layers around the layer are restored together. Raises ValueError for what does not
+    fit.
     """
     noise = noise or draw_noise(model, subject[1] - subject[0])
     ids = torch.as_tensor(tokens)
-    steps = trace_steps(model, ids, subject, metric, component, window, noise, plan, bos, rows)
-    cells = torch.cat([step.values for step in steps])
-    hook = compile_plan(model, plan, bos)
-    with torch.no_grad():
-        clean = metric(model(ids[None], hook=hook, logits_at=-1)[:, 0]).item()
-        corrupted = _last_logits(model, ids.expand(len(noise.samples), -1), None, _noisy(noise, subject, hook))
-    values = cells.view(model.config.n_layers, len(ids), len(noise.samples))
-    return CausalTrace(values, clean, metric(corrupted), subject, component, window, noise, provenance(model, plan, bos))
+    bos = begins_with_end(model, ids) if bos is None else bos
+    steps = list(trace_steps(model, ids, subject, metric, component, window, noise, plan, bos, rows))
+    values = torch.cat([step.values for step in steps]).view(model.config.n_layers, len(ids), len(noise.samples))
+    ends = steps[0].clean, steps[0].corrupted
+    return CausalTrace(values, *ends, subject, component, window, noise, provenance(model, plan, bos))
 
 
 @torch.no_grad()
@@ -150,12 +152,12 @@ def trace_steps(
     model: GPT2,
     tokens: Int[Tensor, " pos"],
     subject: tuple[int, int],
-    metric: Metric,
+    metric: MetricFunction,
     component: str,
     window: int,
     noise: Noise,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
     rows: int = ROWS,
 ) -> Iterator[TraceStep]:
     """`causal_trace` as it goes, layer by layer; stop asking and it stops.
@@ -164,12 +166,14 @@ def trace_steps(
     samples as the rows of one batch.
     """
     _check(tokens, subject, component, window, noise)
-    inner, n, samples = compile_plan(model, plan, bos), len(tokens), len(noise.samples)
+    inner = compile_plan(model, plan, begins_with_end(model, tokens) if bos is None else bos)
+    n, samples = len(tokens), len(noise.samples)
     sites = [f"blocks.{layer}.hook_{component}" for layer in range(model.config.n_layers)]
-    _, clean = model.run_with_cache(tokens[None], sites, return_type=None, hook=inner)
+    logits, clean = model.run_with_cache(tokens[None], sites, hook=inner, logits_at=-1)
     starts = [f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers - 1)]
     many, corrupt = tokens.expand(samples, -1), _noisy(noise, subject, inner)
-    _, corrupted = model.run_with_cache(many, starts, return_type=None, hook=corrupt)
+    drowned, corrupted = model.run_with_cache(many, starts, hook=corrupt, logits_at=-1)
+    ends = evaluate(metric, logits[:, 0]).item(), evaluate(metric, drowned[:, 0])
     done, total = 0, n * len(sites)
     for layer in range(len(sites)):
         restored = layers_restored(layer, window, len(sites))
@@ -178,10 +182,10 @@ def trace_steps(
             first = restored[0]
             before = corrupted[starts[first - 1]].repeat(len(chunk), 1, 1) if first else many.repeat(len(chunk), 1)
             hook = Replace(own, inner) if first else _noisy(noise, subject, inner, own, len(chunk))
-            logits = _last_logits(model, before, first or None, hook)
+            logits = model(before, hook=hook, start_at_layer=first or None, logits_at=-1)[:, 0]
             done += len(chunk)
-            values = torch.stack([metric(part) for part in logits.chunk(len(chunk))])
-            yield TraceStep(layer, tuple(chunk.tolist()), values, done, total)
+            values = torch.stack([evaluate(metric, part) for part in logits.chunk(len(chunk))])
+            yield TraceStep(layer, tuple(chunk.tolist()), values, *ends, done, total)
 
 
 def layers_restored(layer: int, window: int, n_layers: int) -> range:
@@ -229,7 +233,3 @@ def _restore(clean: Float[Tensor, "one pos d_model"], positions: Tensor, samples
         return torch.where(here[:, None, :, None], clean[:, None], copies).view(x.shape)
 
     return restore
-
-
-def _last_logits(model: GPT2, before: Tensor, start: int | None, hook: HookFunction) -> Float[Tensor, "row d_vocab"]:
-    return model(before, hook=hook, start_at_layer=start, logits_at=-1)[:, 0]

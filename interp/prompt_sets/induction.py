@@ -30,8 +30,9 @@ WORDS = (
 def build(tokenizer: Tokenizer, n: int = 100, seed: int = 0, length: int = 10, of: str = "tokens") -> PromptSet:
     """n pairs of `length` different tokens and the first of them again, up to a cue drawn anew for each pair.
 
-    Random tokens need not come back when their text is encoded again: run the ids. Positions: A the cue's first place, B the token after it, END the cue again. Prompts have length + 1 up to 2 length - 1 tokens
-    as the cue is the first or later; the metric is the logit difference of the two followers.
+    Random tokens need not come back when their text is encoded again: run the ids. Positions: A the cue's first place, B the token
+    after it, END the cue again. Prompts have length + 1 up to 2 length - 1 tokens as the cue is the first or later; the metric is
+    the logit difference of the two followers.
     """
     if of not in KINDS or length < 3:
         raise ValueError(f"Induction is of {' or '.join(KINDS)} and of 3 tokens or more, got of={of!r}, length={length}.")

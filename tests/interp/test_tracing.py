@@ -39,7 +39,7 @@ def one_run(sample: int | None, restored: dict[str, int], clean: dict[str, torch
 
     with torch.no_grad():
         logits = MODEL(TOKENS[None], hook=hook)[0, -1]
-    return logits.float().softmax(-1)[7].item(), seen
+    return logits.softmax(-1)[7].item(), seen
 
 
 @pytest.mark.parametrize("plan", [NO_EDITS, PLAN])
@@ -109,3 +109,19 @@ def test_what_cannot_be_traced(change, said):
         causal_trace(MODEL, TOKENS, **{"subject": SUBJECT, "metric": METRIC, "noise": NOISE, **change})
     with pytest.raises(ValueError, match="above 0"):
         draw_noise(MODEL, 2, samples=0)
+
+
+def test_two_runs_and_then_a_batch_for_each_cell():
+    calls = []
+
+    class Counting(type(MODEL)):
+        def forward(self, tokens, **how):
+            calls.append((how.get("start_at_layer"), len(tokens)))
+            return super().forward(tokens, **how)
+
+    model = Counting(CONFIG).double()
+    model.load_state_dict(MODEL.state_dict())
+    traced = causal_trace(model, TOKENS, SUBJECT, METRIC, noise=NOISE)
+    assert calls == [(None, 1), (None, 3), (None, 15), (1, 15), (2, 15), (3, 15)]  # nothing is run twice
+    with_end = causal_trace(model, torch.cat([torch.tensor([59]), TOKENS]), (2, 4), METRIC, noise=NOISE)
+    assert (traced.provenance.bos, with_end.provenance.bos) == (False, True)
