@@ -10,7 +10,7 @@ FILE = Path(__file__).with_name("notebooks.json")
 
 
 @lru_cache(maxsize=1)
-def _arrays() -> dict[str, dict]:
+def _arrays() -> dict:
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ is zero) says so in one sentence and the others go on.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -61,7 +61,7 @@ def is_small(model: GPT2) -> bool:
     """Whether these are OpenAI's GPT-2 small weights, by their checksum, or by their name where none is known."""
     if model.weights_sha256 is not None:
         return model.weights_sha256 == SIZES["gpt2"].sha256
-    return model.config.model_name == "gpt2" and model.config.shape() == SIZES["gpt2"].config.shape()
+    return model.config.model_name == "gpt2" and replace(model.config, tied=True).shape() == SIZES["gpt2"].config.shape()
 
 
 def expected_of(check: Check, model: GPT2) -> Expectation:
