@@ -26,6 +26,9 @@ class FusedLinear(nn.Module):
         self._tensors = (of.weight.detach().T, of.bias.detach())
         self._after = ("gelu", [], "tanh") if gelu else ("none", [], "")
 
+    # As Conv1D has them, so that W_Q ... b_O are the same views.
+    weight, bias = property(lambda self: self._tensors[0].T), property(lambda self: self._tensors[1])
+
     def forward(self, x: Tensor) -> Tensor:
         out = torch.ops.mkldnn._linear_pointwise(x.reshape(-1, x.shape[-1]), *self._tensors, *self._after)
         return out.view(*x.shape[:-1], -1)

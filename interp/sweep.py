@@ -7,7 +7,8 @@ only. So a variant is a handful of *changed tokens*, and the variants of one lay
     packed tokens [token d_model]     the changed tokens of all variants, one behind the other; `Layout` says whose they are
     keys and values                   the base's, with those of the changed tokens put in their places
     later layers                      variants of neighbouring layers join the batch where they begin (`Entry`)
-    the last block                    only its last position, for that is all the metric reads
+    the last block                    only its last position, for that is all the metric reads; its one query needs no keys and
+                                      no values (`Rerun._attend_once`)
 
 One matrix product thus serves all variants at once, and no work is done for a token that must come out as it was.
 
@@ -20,9 +21,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core.config import GPT2Config
 from gpt2_core.hooks import Tap, Watch
 from gpt2_core.model import GPT2, UNHOOKED
 from interp.intervene import PlanHook
@@ -45,13 +48,19 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Recording:
-    """A finished run. activations: (short name, layer) -> Float [pos ...], patterns [head query key]; logits: [d_vocab] of the last
-    position; final: [d_model], the residual stream there before the last LayerNorm."""
+    """A finished run. activations: (short name, layer) -> Float [pos ...], patterns [head query key]; final: [d_model], the
+    residual stream at the last position before the last LayerNorm."""
 
+    model: GPT2
     tokens: tuple[int, ...]
     activations: dict[tuple[str, int], Tensor]
     final: Float[Tensor, " d_model"]
-    logits: Float[Tensor, " d_vocab"]
+
+    @cached_property
+    def logits(self) -> Float[Tensor, " d_vocab"]:
+        """Of the last position; computed when they are asked for, because most metrics read two tokens of the vocabulary."""
+        with torch.no_grad():
+            return self.model.unembed(self.final[None, None])[0, 0]
 
     def __getitem__(self, key: tuple[str, int]) -> Tensor:
         return self.activations[key]
@@ -66,16 +75,21 @@ def record(
 ) -> tuple[Recording, ...]:
     """Runs prompts of equal length once, together, and keeps the named activations (keys of NAMES) of every layer of each."""
     wanted = {f"blocks.{layer}.{NAMES[name]}": (name, layer) for name in names for layer in range(model.config.n_layers)}
-    last = f"blocks.{model.config.n_layers - 1}.hook_resid_post"
     kept: dict[str, Tensor] = {}
-    watch = Watch(lambda name: name in wanted or name == last, kept.__setitem__, hook)
-    logits = model(torch.tensor([list(tokens) for tokens in prompts]), hook=watch, logits_at=-1)[:, 0]
-    if not logits.isfinite().all():
+    watch = Watch(wanted.__contains__, kept.__setitem__, hook)
+    ids = torch.tensor([list(tokens) for tokens in prompts])
+    final = model(ids, hook=watch, stop_at_layer=model.config.n_layers)[:, -1]
+    if not model.ln_f(final, UNHOOKED, "ln_final").isfinite().all():
         raise ValueError(f"The model's output is not finite in {model.cfg.dtype}; make the edits smaller, or use float32.")
     return tuple(
-        Recording(tuple(tokens), {key: kept[name][i] for name, key in wanted.items()}, kept[last][i, -1], logits[i])
+        Recording(model, tuple(tokens), {key: kept[name][i] for name, key in wanted.items()}, final[i])
         for i, tokens in enumerate(prompts)
     )
+
+
+def absorbs(config: GPT2Config, length: int, first: int) -> bool:
+    """Whether the last block is cheaper without keys and values, where tokens from `first` on are changed; see `_attend_once`."""
+    return (length - first - 1) * 6 * config.d_model > 4 * (config.n_heads - 1) * length
 
 
 @dataclass(frozen=True)
@@ -207,14 +221,39 @@ class Rerun:
     def _block(self, layer: int, x: Tensor, at: Layout, then: Layout, override: Override | None) -> Tensor:
         """Tokens `then` after the block, of tokens `at` before it."""
         base = self.base
-        q, k, v = (part[0] for part in self.blocks[layer].attn.qkv(x[None], self.blocks[layer].ln_1, self.tap(layer, at.pos)))
-        if override is not None:
-            q, k, v = override(layer, q, k, v)
-        q = at.spread(base["q", layer], q, then.first)
-        z = self.attend(layer, q, at.spread(base["k", layer], k, 0), at.spread(base["v", layer], v, 0), then.first)
+        unseen = self.hook is None and override is None and x.dtype in (torch.float32, torch.float64)
+        if unseen and layer == self.n_layers - 1 and absorbs(self.model.config, self.length, at.first):
+            z = self._attend_once(x, at)
+        else:
+            tap = self.tap(layer, at.pos)
+            q, k, v = (part[0] for part in self.blocks[layer].attn.qkv(x[None], self.blocks[layer].ln_1, tap))
+            if override is not None:
+                q, k, v = override(layer, q, k, v)
+            q = at.spread(base["q", layer], q, then.first)
+            z = self.attend(layer, q, at.spread(base["k", layer], k, 0), at.spread(base["v", layer], v, 0), then.first)
         if then is not at:
             x = then.pick(at.spread(base["resid_pre", layer], x, then.first), then.first)
         return self.after_attention(layer, x, then.pick(z, then.first), then)
+
+    @cached_property
+    def _read_last(self) -> Float[Tensor, "pos d_model"]:
+        """What the base's last block reads: its residual stream after LayerNorm."""
+        return self.blocks[-1].ln_1(self.base["resid_pre", self.n_layers - 1], UNHOOKED, "ln1")
+
+    def _attend_once(self, x: Tensor, at: Layout) -> Float[Tensor, "row 1 head d_head"]:
+        """z of the last block at the last position, of tokens before it [token d_model], without a key or a value.
+
+        One query q per row reads y, its tokens after LayerNorm. Its scores q . (y W_K + b_K) are (W_K q) . y and a number that is
+        the same for every key, which softmax ignores; its weights a sum to 1, so sum of a (y W_V + b_V) is (sum of a y) W_V + b_V.
+        Each is one small product per row in place of one per token; the sums are the same, in another order.
+        """
+        attn, ln = self.blocks[-1].attn, self.blocks[-1].ln_1
+        y = at.spread(self._read_last, ln(x, UNHOOKED, "ln1"), 0)
+        q = einsum(y[:, -1], attn.W_Q, "row d, head d e -> row head e") + attn.b_Q
+        sought = einsum(q, attn.W_K, "row head e, head d e -> row head d")
+        weights = (einsum(sought, y, "row head d, row key d -> row head key") / attn.cfg.attn_scale).softmax(-1)
+        found = einsum(weights, y, "row head key, row key d -> row head d")
+        return (einsum(found, attn.W_V, "row head d, head d e -> row head e") + attn.b_V)[:, None]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, first: int) -> Float[Tensor, "row n head d_head"]:
         """z at the positions from `first` on; q [row n head d_head], k and v [row pos head d_head]."""
@@ -235,8 +274,11 @@ class Rerun:
 
     def after_attn_out(self, layer: int, x: Tensor, attn_out: Tensor, at: Layout) -> Float[Tensor, "token d_model"]:
         """resid_post of tokens with resid_pre x and attention output `attn_out`, both [token d_model]."""
-        tap, block = self.tap(layer, at.pos), self.blocks[layer]
-        mid = tap("resid_mid", (x + attn_out)[None])
+        return self.after_mid(layer, self.tap(layer, at.pos)("resid_mid", (x + attn_out)[None])[0], at)
+
+    def after_mid(self, layer: int, mid: Tensor, at: Layout) -> Float[Tensor, "token d_model"]:
+        """resid_post of tokens with resid_mid `mid` [token d_model], which the plan's edits are in already."""
+        tap, block, mid = self.tap(layer, at.pos), self.blocks[layer], mid[None]
         return tap("resid_post", mid + block.mlp(block.ln_2(mid, tap, "ln2"), tap))[0]
 
     def logits(self, final: Float[Tensor, "row d_model"], reads: Sequence[int] | None = None) -> Float[Tensor, "row id"]:

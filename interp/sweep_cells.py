@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.sweep import Entry, Layout, Recording, Rerun
@@ -42,7 +42,7 @@ def names_read(component: str) -> tuple[str, ...]:
     """What has to be recorded of both runs to patch this component."""
     own = _ALSO_READS.get(component, ()) + ((component,) if component not in ("result", "neurons") else ())
     if component in OF_HEADS:
-        own += ("z",)
+        own += ("z", "resid_mid")
     return tuple(dict.fromkeys(("resid_pre", "q", "k", "v", *own)))
 
 
@@ -90,22 +90,25 @@ class Patcher:
         """resid_post of the changed tokens."""
         pos, rerun, base = at.pos, self.rerun, self.base
         if self.component in ("resid_mid", "resid_post"):
-            return self._settled_post(layer, pos)
+            return self._settled_post(layer, at)
         if self.component == "attn_out":
             return rerun.after_attn_out(layer, base["resid_pre", layer][pos], self.source["attn_out", layer][pos], at)
         if self.component == "mlp_out":
             return self._after_mlp(layer, self.source["mlp_out", layer][pos], at)
         if self.component == "neurons":
             return self._neurons(layer, cells, at)
-        return rerun.after_attention(layer, base["resid_pre", layer][pos], self._heads(layer, cells, at), at)
+        z, heads = self._own_heads(layer, cells, at)
+        if rerun.hook is None:
+            return rerun.after_mid(layer, base["resid_mid", layer][pos] + self._written(layer, z, heads, pos), at)
+        every = base["z", layer][pos]
+        every[torch.arange(len(z), device=rerun.device), heads] = z
+        return rerun.after_attention(layer, base["resid_pre", layer][pos], every, at)
 
-    def _settled_post(self, layer: int, pos: Tensor) -> Tensor:
+    def _settled_post(self, layer: int, at: Layout) -> Tensor:
         """What the source's block gives at these positions: the same whichever of resid_mid and resid_post is put in."""
         if self.component == "resid_post":
-            return self.source["resid_post", layer][pos]
-        block, tap = self.rerun.blocks[layer], self.rerun.tap(layer, pos)
-        mid = self.source["resid_mid", layer][pos][None]
-        return tap("resid_post", mid + block.mlp(block.ln_2(mid, tap, "ln2"), tap))[0]
+            return self.source["resid_post", layer][at.pos]
+        return self.rerun.after_mid(layer, self.source["resid_mid", layer][at.pos], at)
 
     def _after_mlp(self, layer: int, mlp_out: Tensor, at: Layout) -> Tensor:
         return self.rerun.tap(layer, at.pos)("resid_post", (self.base["resid_mid", layer][at.pos] + mlp_out)[None])[0]
@@ -119,16 +122,22 @@ class Patcher:
         mlp_out = self.rerun.tap(layer, at.pos)("mlp_out", self.rerun.blocks[layer].mlp.c_proj(post)[None])[0]
         return self._after_mlp(layer, mlp_out, at)
 
-    def _heads(self, layer: int, cells: Sequence[Cell], at: Layout) -> Float[Tensor, "token head d_head"]:
-        """z of the changed tokens: the base's, but for each row's own head."""
+    def _written(self, layer: int, z: Tensor, heads: Tensor, pos: Tensor) -> Float[Tensor, "token d_model"]:
+        """What the residual stream gains where one head of each token is exchanged: heads add up, so W_O of that head is enough."""
+        W_O, change = self.rerun.blocks[layer].attn.W_O, z - self.base["z", layer][pos, heads]
+        out = change.new_empty(len(change), W_O.shape[-1])
+        for head in heads.unique().tolist():
+            own = (heads == head).nonzero()[:, 0]
+            out[own] = change[own] @ W_O[head]
+        return out
+
+    def _own_heads(self, layer: int, cells: Sequence[Cell], at: Layout) -> tuple[Float[Tensor, "token d_head"], Int[Tensor, " token"]]:  # fmt: skip
+        """(z of each changed token in its row's own head, that head)."""
         positions = sorted({cell.position for cell in cells if cell.position is not None})
         table, first = self._head_table(layer, positions if self.component in _LOOKED_BACK_AT else [], at.first)
         which = [positions.index(c.position) if len(table) > 1 else 0 for c in cells]
         heads = torch.tensor([cell.head for cell in cells], device=self.rerun.device)[at.row]
-        z = self.base["z", layer][at.pos]
-        tokens = torch.arange(len(z), device=self.rerun.device)
-        z[tokens, heads] = table[torch.tensor(which, device=self.rerun.device)[at.row], at.pos - first, heads]
-        return z
+        return table[torch.tensor(which, device=self.rerun.device)[at.row], at.pos - first, heads], heads
 
     def _head_table(self, layer: int, positions: Sequence[int], first: int) -> tuple[Float[Tensor, "case n head d_head"], int]:
         """z at the positions from `first` on with every head patched: for a patch of all positions one case, else one each."""

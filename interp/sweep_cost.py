@@ -15,6 +15,7 @@ from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2, UNHOOKED
 from gpt2_core.runtime import available_memory
 from interp.fused import fused
+from interp.sweep import absorbs
 from interp.sweep_cells import COMPONENTS, OF_HEADS, RESIDUAL, names_read
 
 MOST_MEMORY = 2**30
@@ -114,7 +115,8 @@ def estimate(
 ) -> Estimate:
     """What a sweep over every layer will take, the controls left out.
 
-    first: the first position at which the prompts differ (0, where they share nothing, is the most work). n_read: how many tokens'
+    first: the first position at which the prompts differ (0, where they share nothing, is the most work; tokens that are equal
+    again after it cost less than is said here). n_read: how many tokens'
     logits the metric reads; None is the whole vocabulary.
     """
     if component not in COMPONENTS:
@@ -184,16 +186,18 @@ class _Count:
         for block in range(start, n_layers):
             last = block == n_layers - 1
             after = rows if last else tails
-            flops += changed * 6 * d * d + after * (2 * d * d + 4 * d * config.d_mlp)
-            queries = 1 if last else end - self.first
-            flops += rows * 4 * queries * end * d
+            if last and absorbs(config, end, self.first):
+                flops += rows * (6 * d * d + 4 * config.n_heads * end * d)
+            else:
+                flops += changed * 6 * d * d + rows * 4 * (1 if last else end - self.first) * end * d
+            flops += after * (2 * d * d + 4 * d * config.d_mlp)
             changed = after
         return flops
 
     def _begin_per_token(self) -> int:
         """FLOPs from the patched activation to the block's end, per changed token."""
         d, m = self.config.d_model, self.config.d_mlp
-        projection = 2 * d * d if self.component in OF_HEADS else 0
+        projection = 2 * d * self.config.d_head if self.component in OF_HEADS else 0
         mlp = {"mlp_out": 0, "resid_post": 0, "neurons": 2 * m * d}.get(self.component, 4 * d * m)
         return projection + mlp
 

@@ -99,10 +99,11 @@ class Prepared:
         hook = compile_plan(model, plan, self.bos)
         fast = fused(model)
         runs = record(fast, tokens, names_read(component), hook)
-        self.clean, self.corrupted = (evaluate(metric, run.logits[None]).item() for run in runs)
         self._base, self._source = reversed(runs) if mode == "denoise" else runs
         self._first = next(i for i, (a, b) in enumerate(zip(*tokens)) if a != b)
         self._rerun = Rerun(fast, self._base, hook)
+        with torch.no_grad():
+            self.clean, self.corrupted = self._judge(torch.stack([run.final for run in runs])).tolist()
         self._patcher = Patcher(self._rerun, self._source, component, self._first, n_groups)
 
     @property
@@ -154,8 +155,14 @@ class Prepared:
 
     def _batches(self, cells: list[Cell]) -> Iterator[Batch]:
         for layer in self.layers:
-            starts = {i: start for i, cell in enumerate(cells) if (start := self._patcher.start(layer, cell)) is not None}
+            starts = {i: start for i, cell in enumerate(cells) if (start := self._start(layer, cell)) is not None}
             yield from batches(self.model.cfg, len(self._base), layer, starts, self._n_read, self._explicit, self.memory)
+
+    def _start(self, layer: int, cell: Cell) -> int | None:
+        """Where a cell begins to matter. Before the first block, equal tokens are equal vectors, and putting one in changes nothing."""
+        if self.component == "resid_pre" and layer == 0 and self.tokens[0][cell.position] == self.tokens[1][cell.position]:
+            return None
+        return self._patcher.start(layer, cell)
 
     @property
     def _explicit(self) -> bool:
@@ -171,9 +178,9 @@ class Prepared:
         return self.model.config.d_vocab if self._reads is None else len(self._reads)
 
     def _judge(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
+        if self._reads is None or max(self._reads) >= self.model.config.d_vocab:  # the metric then says what it misses
+            return evaluate(self.metric, self._rerun.logits(final)).cpu()
         logits = self._rerun.logits(final, self._reads)
-        if self._reads is None:
-            return evaluate(self.metric, logits).cpu()
         return self.metric.of(logits if logits.dtype == torch.float64 else logits.float()).cpu()
 
     @torch.no_grad()
