@@ -24,7 +24,6 @@ from torch import Tensor
 from gpt2_core.model import GPT2
 from interp.ablation import Metric
 from interp.edits import NO_EDITS, Edit, Plan
-from interp.intervene import compile_plan
 from interp.knockout import knock_outs
 
 
@@ -51,7 +50,7 @@ def greedy_knock_out(
     steps: int = 4,
     lower: bool = True,
     plan: Plan = NO_EDITS,
-    bos: bool = True,
+    bos: bool | None = None,
 ) -> Iterator[GreedyRound]:
     """Rounds of zero ablation, each yielded again and again as its layers are done, and at last with its head.
 
@@ -65,10 +64,9 @@ def greedy_knock_out(
         raise ValueError(f"A search takes 1 to {shape[0] * shape[1] - already} heads away, got steps={steps}.")
     for number in range(1, steps + 1):
         gone = plan.add(*(Edit.zero("z", *head) for head in taken[already:]))
-        with torch.no_grad():
-            baseline = metric(model(tokens, hook=compile_plan(model, gone, bos), logits_at=-1)[:, 0]).mean().item()
         values = torch.full(shape, torch.nan)
         for step in knock_outs(model, tokens, metric, plan=gone, bos=bos):
+            baseline = step.baseline.mean().item()
             values[step.layer, list(step.units)] = step.values.mean(0).float().cpu()
             for layer, head in taken:
                 values[layer, head] = torch.nan

@@ -1,0 +1,52 @@
+"""Results of the heads tab that may take a while: each knows its key in the store, how to compute it, and what it costs.
+
+What costs little is computed when it is shown; the rest is computed behind the page, and shown when it is there.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from app.service.view import View
+from interp.sweep_cost import speed
+
+AT_ONCE = 6e9  # FLOPs: a fraction of a second
+UNASKED = 1.5e11  # FLOPs that are spent behind the page without being asked for: some seconds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """key: in the store, the model first. flops: about how many computing it takes."""
+
+    key: tuple
+    compute: Callable[[], Any]
+    flops: float
+
+    @property
+    def at_once(self) -> bool:
+        return self.flops <= AT_ONCE
+
+
+def value(view: View, stage: Stage) -> Any | None:
+    """A stage's result: computed where that is quick, else what is at hand, or None."""
+    return view.store.result(stage.key, stage.compute) if stage.at_once else view.store.peek(stage.key)
+
+
+def finished(view: View, stage: Stage) -> Any:
+    """A stage's result, however long it takes."""
+    return view.store.result(stage.key, stage.compute)
+
+
+def waiting(view: View, stages: Iterable[Stage]) -> list[Stage]:
+    """The stages that are not at hand and are not computed at once."""
+    return [stage for stage in stages if not stage.at_once and view.store.peek(stage.key) is None]
+
+
+def seconds(view: View, stages: Iterable[Stage]) -> float:
+    """How long stages will take, at the speed this machine shows now."""
+    return sum(stage.flops for stage in stages) / speed(view.model)
+
+
+def names(stages: Iterable[Stage]) -> str:
+    """What tells one set of stages from another."""
+    return "\n".join(repr(stage.key) for stage in stages)
