@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 
 from app.text import (
+    anatomy,
+    anatomy_parts,
+    anatomy_steps,
     attention,
     attribution,
     components,
@@ -31,6 +34,9 @@ PARTS = (
     probabilities,
     attention,
     attribution,
+    anatomy,
+    anatomy_steps,
+    anatomy_parts,
     zero_shot,
     lens,
     training,
