@@ -5,10 +5,11 @@
     python -m app attention "When the clock struck" --layer 2 --head 1
     python -m app lens "The Eiffel Tower is in" --model gpt2
     python -m app heads
+    python -m app literature --model gpt2 --only ioi_eight,dla_heads
     python -m app models --download gpt2
     python -m app serve --port 7860
 
-Errors are one sentence on stderr and exit code 2; Ctrl-C is 130. Gradio is imported by `serve` only.
+Errors are one sentence on stderr and exit code 2; Ctrl-C is 130; `literature` ends with 1 where an expectation is not met. Gradio is imported by `serve` only.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from app import terminal
 from app.flags import PROGRAM, parser
-from app.service import analyses
+from app.service import analyses, literature
 from app.service.texts import MAX_SCORED
 from app.settings import BAD_INPUT, Settings, read_settings
 from app.state import MAX_PROMPT
@@ -119,6 +120,24 @@ def _heads(args: argparse.Namespace) -> int:
     return _show(args, answer, lambda a: terminal.heads_text(a, terminal.can_shade(sys.stdout)))
 
 
+def _literature(args: argparse.Namespace) -> int:
+    only = [id.strip() for id in args.only.split(",") if id.strip()]
+    checks = literature.chosen(only)
+    store, done = _store(args), []
+    estimate = sum(literature.estimates(store.model(args.model), only).values())
+    _say(f"{len(checks)} checks of {args.model}, about {max(1, round(estimate))} s; Ctrl-C stops.")
+    for outcome in literature.outcomes(store, args.model, only):
+        done.append(outcome)
+        if not args.json:
+            _write(terminal.literature_text(outcome) + "\n\n", harmless=False)
+    counts = {status: sum(o["status"] == status for o in done) for status in literature.STATUSES}
+    if args.json:
+        _print_json({"model": args.model, "counts": counts, "checks": done})
+    else:
+        _write(terminal.literature_summary(counts) + "\n", harmless=False)
+    return int(counts["fail"] > 0)
+
+
 def _models(args: argparse.Namespace) -> int:
     store = ModelStore(Settings(dtype=args.dtype, device=args.device))
     if args.download:
@@ -166,6 +185,7 @@ COMMANDS = {
     "attention": _attention,
     "lens": _lens,
     "heads": _heads,
+    "literature": _literature,
     "models": _models,
 }
 

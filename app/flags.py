@@ -7,6 +7,7 @@ from app.service.analyses import MAX_K
 from app.service.texts import MAX_NEW_TOKENS, MAX_SAMPLES
 from app.settings import Parser
 from gpt2_core.config import DEFAULT_MODEL, RELEASED
+from interp.literature import BY_ID
 
 PROGRAM = "python -m app"
 
@@ -59,6 +60,14 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
             "heads",
             "what each head does on random tokens that are repeated",
             "Previous-token, duplicate-token and induction scores: the mean attention to the place that the role is about.",
+        )
+    )
+    _literature(
+        command(
+            "literature",
+            "what papers and notebooks measured in GPT-2 small, measured again",
+            "Expected, measured and tolerance, check by check, the quick ones first; exit code 1 if one is not met. "
+            "On other models than gpt2 the same analyses run without an expectation.",
         )
     )
     _models(command("models", "the models that can be used, and downloading one"))
@@ -127,6 +136,13 @@ def _heads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random tokens (default: %(default)s)")
     parser.add_argument("--length", type=int, default=50, help="tokens per copy, 2 to 128 (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="sequences, 1 to 8 (default: %(default)s)")
+
+
+def _literature(parser: argparse.ArgumentParser) -> None:
+    known = ", ".join((DEFAULT_MODEL, *RELEASED))
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"{known}, or a checkpoint's folder (default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="IDS", help=f"some of them, with commas between: {', '.join(BY_ID)}")
+    _machine(parser)
 
 
 def _models(parser: argparse.ArgumentParser) -> None:

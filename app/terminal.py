@@ -143,6 +143,42 @@ def _top(answer: dict[str, Any], row: int, position: int) -> str:
     return f"{shown(answer['top_text'][row][position][0])[:8]} {p or 0.0:.0%}"
 
 
+VERDICTS = {"pass": "PASS", "fail": "FAIL", "none": "----", "refused": "SKIP"}
+
+
+def literature_text(outcome: dict[str, Any]) -> str:
+    """One result of the literature: the verdict, and expected, measured and tolerance of the cells worth reading."""
+    about = f"{'folded weights, ' * (outcome['weights'] == 'folded')}{outcome['seconds']:.1f} s"
+    lines = [f"{VERDICTS[outcome['status']]}  {outcome['id']}: {outcome['title']} [{about}]"]
+    if outcome["reason"]:
+        return "\n".join([*lines, f"      {outcome['reason']}"])
+    if outcome["compared"]:
+        worst = f", largest difference {outcome['largest_difference']:.2g} at {outcome['largest_at']}" * bool(
+            outcome["largest_at"]
+        )
+        met = outcome["compared"] - outcome["missed"]
+        lines.append(f"      {met} of {outcome['compared']} numbers {outcome['tolerance'] or 'as expected'}{worst}")
+    header = ("", f"measured{'/' + outcome['unit'] if outcome['unit'] else ''}", "expected", "")
+    marks = {True: "", False: "<- not met", None: ""}
+    rows = [
+        (harmless(row["name"]), _number(row["measured"]), row["bound"] or "-", marks[row["met"]]) for row in outcome["rows"]
+    ]
+    lines += [f"      {line}" for line in table(header, rows, left=(0, 3)).split("\n")]
+    notes = {"": outcome["note"], "compared loosely: ": outcome["approximate"], "source: ": outcome["source"]}
+    lines += [f"      ({what}{note})" for what, note in notes.items() if note]
+    return "\n".join(lines)
+
+
+def literature_summary(counts: dict[str, int]) -> str:
+    """How many checks ended how."""
+    named = {"pass": "as expected", "fail": "not as expected", "none": "without an expectation", "refused": "not possible here"}
+    return ", ".join(f"{counts[status]} {words}" for status, words in named.items() if counts[status]) + "."
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1e-3 or not value else f"{value:.1e}"
+
+
 def size(n_bytes: int | None) -> str:
     """548 MB, 1.5 GB; "?" where it is not known."""
     if n_bytes is None:
