@@ -1,0 +1,115 @@
+"""Work of the patching tab that may take long: shown at once where it is little, else offered with what it will cost, and stopped.
+
+A panel says what its work costs (`cost`), how it goes (`steps`, whole last) and how to draw what there is so far (`draw`; None
+before anything is there). What is done stays in the store, so a stopped job goes on where it was left.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.page import Page
+from app.service.patching import Cost
+from app.service.patching_pair import problem
+from app.service.view import View
+from app.setting import Setting
+from app.text import Words, words
+
+TAB = "patching"
+FRAME = 0.2  # seconds between two pictures of a running job
+
+
+@dataclass(frozen=True)
+class Work:
+    """cost(view): of what is still missing, 0 where nothing is. begun(view): what is there already, None for nothing."""
+
+    cost: Callable[[View], Cost]
+    begun: Callable[[View], Any]
+    steps: Callable[[View], Iterator[Any]]
+
+
+class Buttons:
+    """One that starts the work and says what it costs, and one that stops it."""
+
+    def __init__(self, page: Page, elem_id: str):
+        with gr.Row():
+            self.go = gr.Button("", variant="primary", size="sm", visible=False, elem_id=f"{elem_id}_go")
+            self.stop = gr.Button(page.label("patching.stop"), size="sm", visible=False, elem_id=f"{elem_id}_stop")
+
+    def updates(self, t: Words, cost: Cost | None) -> list:
+        """The buttons while nothing runs. None: there is nothing to compute."""
+        shown = cost is not None and cost.rows > 0
+        return [gr.update(visible=shown, value=cost_text(t, cost) if shown else ""), gr.update(visible=False)]
+
+
+def cost_text(t: Words, cost: Cost) -> str:
+    """What a button promises."""
+    seconds = t("patching.seconds", count=f"{cost.seconds:.1f}" if cost.seconds < 10 else f"{cost.seconds:.0f}")
+    if cost.seconds >= 100:
+        seconds = t("patching.minutes", count=f"{cost.seconds / 60:.0f}")
+    memory = f"{cost.bytes / 1e6:,.0f} MB" if cost.bytes < 1e9 else f"{cost.bytes / 1e9:.1f} GB"
+    return t("patching.compute", seconds=seconds, memory=memory, rows=f"{cost.rows:,}")
+
+
+def offer(
+    page: Page,
+    elem_id: str,
+    outputs: Sequence[Any],
+    work: Work,
+    draw: Callable[[View, Any], list],
+    *,
+    shown: Callable[[Any], bool] = lambda state: True,
+    depends: Callable[[Any], Any] | None = None,
+) -> None:
+    """Declares the panel: its pictures, its buttons, and the job that fills them."""
+    buttons = Buttons(page, elem_id)
+    every = [*outputs, buttons.go, buttons.stop]
+
+    def render(view: View) -> list:
+        t = words(view.state.lang)
+        if not shown(view.state) or problem(view):
+            return [*[gr.skip() for _ in outputs], *buttons.updates(t, None)]
+        cost = work.cost(view)
+        if cost.small:
+            return [*draw(view, _last(work.steps(view))), *buttons.updates(t, None)]
+        return [*draw(view, work.begun(view)), *buttons.updates(t, cost)]
+
+    def run(state: Any) -> Iterator[dict]:
+        view, drawn = View(page.store, state), 0.0
+        yield {buttons.go: gr.update(visible=False), buttons.stop: gr.update(visible=True)}
+        for found in work.steps(view):
+            if time.monotonic() - drawn >= FRAME:
+                drawn = time.monotonic()
+                yield dict(zip(outputs, draw(view, found)))
+        yield dict(zip(every, render(view)))
+
+    page.shows(TAB, every, render, **({"depends": depends} if depends else {}))
+    running = page.listen(buttons.go.click, run, [page.state], every, concurrency_id=TAB, concurrency_limit=2)
+
+    def stopped(state: Any) -> list:
+        return render(View(page.store, state)) if state is not None else [gr.skip() for _ in every]
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    buttons.stop.click(stopped, [page.state], every, cancels=[running], **quiet)
+    # What was asked last is what is shown: a job of an older state must not draw over it.
+    page.state.change(None, None, None, cancels=[running], **quiet)
+
+
+def _last(steps: Iterator[Any]) -> Any:
+    return deque(steps, maxlen=1).pop()
+
+
+def menu(page: Page, setting: Setting, component: Any) -> None:
+    """Ties a radio or a dropdown to a setting; the choices are named `patching.<setting>_<choice>` in the page's language."""
+    short = setting.name.split(".")[1]
+
+    def render(view: View) -> list:
+        t = words(view.state.lang)
+        return [gr.update(choices=[(t(f"patching.{short}_{c}"), c) for c in setting.one_of], value=setting.of(view.state))]
+
+    page.shows(TAB, [component], render, depends=lambda s: (dict(s.settings).get(setting.name), s.lang), control=True)
+    page.changes(component.input, setting.on, inputs=[component], own_control=True)
