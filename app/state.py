@@ -8,7 +8,18 @@ from urllib.parse import urlencode
 from gpt2_core.config import DEFAULT_MODEL
 from interp.edits import NO_EDITS, Plan
 
-TABS = ("playground", "probabilities", "attention", "attribution", "anatomy", "zero_shot", "lens", "training", "scaling")
+TABS = (
+    "playground",
+    "probabilities",
+    "attention",
+    "attribution",
+    "patching",
+    "anatomy",
+    "zero_shot",
+    "lens",
+    "training",
+    "scaling",
+)
 LANGUAGES = ("en", "ko")
 MAX_PROMPT = 20_000  # characters; the context is what really limits
 SETTING = "s."  # what the address puts before a setting's name

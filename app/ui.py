@@ -12,13 +12,26 @@ from app.language import LanguageFromAddress
 from app.page import Page
 from app.state import LANGUAGES, TABS, PageState
 from app.store import ModelStore
-from app.tabs import anatomy, attention, attribution, header, lens, playground, probabilities, scaling, training, zero_shot
+from app.tabs import (
+    anatomy,
+    attention,
+    attribution,
+    header,
+    lens,
+    patching,
+    playground,
+    probabilities,
+    scaling,
+    training,
+    zero_shot,
+)
 
 BUILDERS = {
     "playground": playground.build,
     "probabilities": probabilities.build,
     "attention": attention.build,
     "attribution": attribution.build,
+    "patching": patching.build,
     "anatomy": anatomy.build,
     "zero_shot": zero_shot.build,
     "lens": lens.build,
