@@ -164,8 +164,8 @@ def literature_text(outcome: dict[str, Any]) -> str:
         (harmless(row["name"]), _number(row["measured"]), row["bound"] or "-", marks[row["met"]]) for row in outcome["rows"]
     ]
     lines += [f"      {line}" for line in table(header, rows, left=(0, 3)).split("\n")]
-    notes = {"": outcome["note"], "compared loosely: ": outcome["approximate"], "source: ": outcome["source"]}
-    lines += [f"      ({what}{note})" for what, note in notes.items() if note]
+    notes = {**outcome["facts"], "compared loosely": outcome["approximate"], "source": outcome["source"]}
+    lines += [f"      ({what}: {note})" for what, note in notes.items() if note]
     return "\n".join(lines)
 
 

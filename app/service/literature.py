@@ -43,7 +43,7 @@ def plain_outcome(outcome: Outcome) -> dict[str, Any]:
         "approximate": check.approximate,
         "reason": outcome.reason,
         "unit": measured.unit if measured else "",
-        "note": measured.note if measured else "",
+        "facts": dict(measured.facts) if measured else {},
         "compared": compared.cells if compared else 0,
         "missed": len(compared.misses) if compared else 0,
         "largest_difference": compared.largest if compared else None,

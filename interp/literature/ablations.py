@@ -58,7 +58,7 @@ def _many(model: GPT2) -> Measured:
     }
     low, high = summary.interval.low.item(), summary.interval.high.item()
     worst = "; ".join(f"{case.prompt} ({case.value:.2f})" for case in summary.worst)
-    return listed(rows, note=f"95 % interval of the mean {low:.2f} to {high:.2f}, {summary.n_unique} prompts; worst: {worst}")
+    return listed(rows, interval=f"{low:.2f} to {high:.2f} (95 %)", worst=worst)
 
 
 def _last_logits(model: GPT2, tokens: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def _knock_outs(model: GPT2) -> Measured:
     whole = found["whole model"]
     rows = {name: value / whole for name, value in found.items() if name != "whole model"}
     return listed({"whole model, logit difference": whole} | {f"{name}, share of it": v for name, v in rows.items()},
-                  note=f"name movers: {named(movers)}")  # fmt: skip
+                  movers=named(movers))  # fmt: skip
 
 
 @torch.no_grad()
@@ -101,7 +101,7 @@ def _greater_than(model: GPT2) -> Measured:
         clean.append(batch.metric(_last_logits(model, batch.clean)))
         corrupted.append(batch.metric(_last_logits(model, batch.corrupted)))
     rows = {"years above less years below": torch.cat(clean), "the same, first year ending in 01": torch.cat(corrupted)}
-    return listed({name: values.mean().item() for name, values in rows.items()}, note=drawn.texts[0])
+    return listed({name: values.mean().item() for name, values in rows.items()}, prompt=drawn.texts[0])
 
 
 KNOCKED_OUT = {

@@ -60,7 +60,7 @@ def _shops(model: GPT2) -> HeadAttribution:
 
 
 def _shops_heads(model: GPT2) -> Measured:
-    return layers_by_heads(_shops(model).heads, "logits", SHOPS)
+    return layers_by_heads(_shops(model).heads, "logits", prompt=SHOPS)
 
 
 def _shops_neurons(model: GPT2) -> Measured:
@@ -69,7 +69,7 @@ def _shops_neurons(model: GPT2) -> Measured:
         found = by_neuron(model, run, logit(model, model.to_single_token(text)), k=1)
         layer, neuron = found.neurons[0].tolist()
         rows[f"{text!r}: L{layer}N{neuron}"] = found.contributions[0].item()
-    return listed(rows, "logits", SHOPS)
+    return listed(rows, "logits", prompt=SHOPS)
 
 
 def _without_top(model: GPT2) -> tuple[tuple[int, int], torch.Tensor, torch.Tensor, float, float]:
@@ -85,13 +85,12 @@ def _backup(model: GPT2) -> Measured:
     top, before, after, whole, without = _without_top(model)
     expected_loss = before[top].item()
     rows = {"whole model": whole, f"without {named([top])}": without, "fell by": whole - without}
-    note = "The direct effect that went with the head was the larger number; other heads made up for the rest."
-    return listed(rows | {f"direct effect of {named([top])}": expected_loss}, "logits", note)
+    return listed(rows | {f"direct effect of {named([top])}": expected_loss}, "logits")
 
 
 def _backup_heads(model: GPT2) -> Measured:
     top, _, after, _, _ = _without_top(model)
-    return layers_by_heads(after, "logits", f"without {named([top])}")
+    return layers_by_heads(after, "logits", without=named([top]))
 
 
 def _sums(model: GPT2) -> Measured:
@@ -106,7 +105,7 @@ def _sums(model: GPT2) -> Measured:
     metric = logit_diff(pair.correct[0], pair.wrong[0])
     bos = [model.tokenizer.bos_id]
     prepared = patching.prepare(model, bos + list(pair.clean.ids), bos + list(pair.corrupted.ids), metric, "resid_pre")
-    return listed(rows | {check.name: check.residual for check in prepared.checks()}, "logits", pair.clean.text)
+    return listed(rows | {check.name: check.residual for check in prepared.checks()}, "logits", prompt=pair.clean.text)
 
 
 def _head_sum(model: GPT2, run) -> float:

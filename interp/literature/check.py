@@ -73,7 +73,8 @@ def near(values: Mapping[str, float | int], tolerance: float | int) -> dict[Cell
 class Measured:
     """values: Float [row column], float64, one column for a list. rows, columns: their labels. axes: what they are.
 
-    unit: "nats", "logits", "" for shares and scores. note: what else there is to know, such as which heads were taken.
+    unit: "nats", "logits", "" for shares and scores. facts: what else there is to know,
+    such as which heads were taken, by a short name.
     """
 
     values: Float[Tensor, "row column"]
@@ -81,7 +82,7 @@ class Measured:
     columns: tuple[str, ...] = ("",)
     axes: tuple[str, str] = ("", "")
     unit: str = ""
-    note: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, cell: Cell | str) -> float:
         row, column = (cell, "") if isinstance(cell, str) else cell

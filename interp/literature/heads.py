@@ -34,7 +34,7 @@ MOVERS, NEGATIVE = 3, 2  # name movers are the heads with the largest direct eff
 def _role(role: str) -> Callable[[GPT2], Measured]:
     def measure(model: GPT2) -> Measured:
         found = scores(model, seed=0, batch=2, length=100)  # the notebook's own random tokens
-        return layers_by_heads(getattr(found, role), note=f"evenly spread attention would score {found.chance[role]:.3f}")
+        return layers_by_heads(getattr(found, role), chance=f"{found.chance[role]:.3f}")
 
     return measure
 
@@ -82,7 +82,7 @@ def _circuit(model: GPT2) -> Measured:
         "negative copy score, negative movers": _mean(lowered, negative),
         "negative copy score, all heads": lowered.mean().item(),
     }
-    return listed(rows, note=f"name movers {named(movers)}; negative {named(negative)}; S-inhibition {named(inhibiting)}")
+    return listed(rows, movers=named(movers), negative=named(negative), inhibiting=named(inhibiting))
 
 
 def _mean(values: Float[Tensor, "layer head"], heads: list[tuple[int, int]]) -> float:
@@ -94,7 +94,7 @@ def _sink(model: GPT2) -> Measured:
     norms, first = resid.norm(dim=-1), resid[0].abs()
     return listed(
         {"norm of the first token / largest of the others": (norms[0] / norms[1:].max()).item(), "its largest number": first.max().item()},
-        note=f"before layer {model.config.n_layers // 2}, in dimension {first.argmax().item()}",
+        layer=str(model.config.n_layers // 2), dimension=str(first.argmax().item()),
     )  # fmt: skip
 
 

@@ -50,9 +50,7 @@ def eight_sweeps(component: str) -> Callable[[GPT2], Measured]:
         values = torch.stack([sweep.values.double() for sweep in sweeps]).mean(0)
         clean, corrupted = (sum(getattr(s, run) for s in sweeps) / len(sweeps) for run in ("clean", "corrupted"))
         draw = layers_by_heads if component in patching.OF_HEADS else layers_by_positions
-        return draw(
-            _normalised(values, clean, corrupted), note=f"logit difference: clean {clean:.3f}, corrupted {corrupted:.3f}"
-        )
+        return draw(_normalised(values, clean, corrupted), clean=f"{clean:.3f}", corrupted=f"{corrupted:.3f}")
 
     return measure
 
@@ -72,7 +70,7 @@ def _john_or_mary(model: GPT2, right: str = " John", other: str = " Mary") -> Me
 
 def _one_pair(model: GPT2) -> Measured:
     sweep = patching.sweep(model, MILK_BY_MARY, MILK, _john_or_mary(model), "resid_pre")
-    return layers_by_positions(_normalised(sweep.values, sweep.clean, sweep.corrupted), note=f"{MILK_BY_MARY} / {MILK}")
+    return layers_by_positions(_normalised(sweep.values, sweep.clean, sweep.corrupted), prompt=MILK_BY_MARY, other=MILK)
 
 
 def _direct_path(model: GPT2) -> Measured:
@@ -80,7 +78,7 @@ def _direct_path(model: GPT2) -> Measured:
     metric, receiver = _john_or_mary(model, " Mary", " John"), path_patching.Receiver(layer, head, "q")
     found = path_patching.sweep(model, DRINK_BY_MARY, DRINK, metric, [receiver], method="linear")
     values = _normalised(found.values, found.new, found.base)
-    return layers_by_heads(values, note=f"into the query of {named([(layer, head)])}; {found.label}")
+    return layers_by_heads(values, prompt=DRINK, other=DRINK_BY_MARY, receiver=named([(layer, head)]))
 
 
 def _positions(config: GPT2Config) -> int:

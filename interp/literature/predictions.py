@@ -33,14 +33,14 @@ def _eight(model: GPT2) -> Measured:
     corrupted = [trace(model, list(pair.corrupted.ids)).logits[-1].double() for pair in pairs]
     swapped = [(x[pair.correct[0]] - x[pair.wrong[0]]).item() for x, pair in zip(corrupted, pairs)]
     means = {"mean": sum(rows.values()) / len(rows), "mean, names swapped": sum(swapped) / len(swapped)}
-    return listed(rows | means, "logits", "; ".join(f"{i}: {pair.clean.text}" for i, pair in enumerate(pairs, 1)))
+    return listed(rows | means, "logits", prompts=" / ".join(pair.clean.text for pair in pairs))
 
 
 def _milk(model: GPT2) -> Measured:
     run = trace(model, MILK)
     logits = run.logits[-1].double()
     centred = {f"logit of {t!r}": (logits[model.to_single_token(t)] - logits.mean()).item() for t in MILK_LOGITS}
-    return listed({"probability of ' Mary'": probabilities(run)[model.to_single_token(" Mary")].item()} | centred, note=MILK)
+    return listed({"probability of ' Mary'": probabilities(run)[model.to_single_token(" Mary")].item()} | centred, prompt=MILK)
 
 
 def _milk_pair(model: GPT2) -> Measured:

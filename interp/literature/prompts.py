@@ -44,21 +44,21 @@ def difference(model: GPT2, pair: PromptPair) -> Target:
     return logit(model, pair.correct[0], minus=pair.wrong[0])
 
 
-def listed(values: dict[str, float], unit: str = "", note: str = "") -> Measured:
+def listed(values: dict[str, float], unit: str = "", **facts: str) -> Measured:
     """Named numbers."""
-    return Measured(torch.tensor(list(values.values()), dtype=torch.float64)[:, None], tuple(values), unit=unit, note=note)
+    return Measured(torch.tensor(list(values.values()), dtype=torch.float64)[:, None], tuple(values), unit=unit, facts=facts)
 
 
-def layers_by_heads(values: Float[Tensor, "layer head"], unit: str = "", note: str = "") -> Measured:
+def layers_by_heads(values: Float[Tensor, "layer head"], unit: str = "", **facts: str) -> Measured:
     """A table of heads."""
     rows, columns = (tuple(f"{letter}{i}" for i in range(n)) for letter, n in zip("LH", values.shape))
-    return Measured(values.double().cpu(), rows, columns, ("layer", "head"), unit, note)
+    return Measured(values.double().cpu(), rows, columns, ("layer", "head"), unit, facts)
 
 
-def layers_by_positions(values: Float[Tensor, "layer pos"], unit: str = "", note: str = "") -> Measured:
+def layers_by_positions(values: Float[Tensor, "layer pos"], unit: str = "", **facts: str) -> Measured:
     """A table of positions, counted from `<|endoftext|>`."""
     rows, columns = tuple(f"L{i}" for i in range(values.shape[0])), tuple(map(str, range(values.shape[1])))
-    return Measured(values.double().cpu(), rows, columns, ("layer", "pos"), unit, note)
+    return Measured(values.double().cpu(), rows, columns, ("layer", "pos"), unit, facts)
 
 
 def strongest(table: Float[Tensor, "layer head"], n: int = 1, largest: bool = True) -> list[tuple[int, int]]:

@@ -363,7 +363,7 @@ def test_circuit_heads_are_found_by_their_effect_where_no_paper_names_them(model
     assert found["attention to the indirect object, name movers"] == pytest.approx(
         sum(looked["IO"][head].item() for head in movers) / 3, abs=1e-6
     )
-    assert prompts.named(movers) in found.note and 0 <= found["copy score, all heads"] <= 1
+    assert found.facts["movers"] == prompts.named(movers) and 0 <= found["copy score, all heads"] <= 1
 
 
 def test_sink(model):
