@@ -7,7 +7,7 @@ kept by `single_tokens`, positions are found in the tokenised text by `place`, a
 Prompts are never padded: `PromptSet.batches` groups pairs of one length into tensors.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from string import Formatter
@@ -112,6 +112,10 @@ class PromptSet:
         for index, pair in enumerate(self.pairs):
             groups.setdefault((len(pair.clean.ids), pair.template if by_template else ""), []).append(index)
         return tuple(self._batch(groups[key], bos, metric or self.metric, device) for key in sorted(groups))
+
+    def each(self, bos: bool = True, metric: str | None = None, device: str | torch.device = "cpu") -> Iterator[PromptBatch]:
+        """A batch for each pair alone, in the order of the set."""
+        return (self._batch([i], bos, metric or self.metric, device) for i in range(len(self.pairs)))
 
     def _batch(self, indices: list[int], bos: bool, metric: str, device: str | torch.device) -> PromptBatch:
         pairs = tuple(self.pairs[i] for i in indices)
