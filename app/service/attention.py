@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.evidence import Evidence
+from app.service.scripts import lens_script, script
 from app.service.view import View, as_numpy
 from gpt2_core.hooks import Watch
 from interp.attention import pattern_names, rows_check
@@ -21,7 +23,7 @@ from interp.intervene import compile_plan
 from interp.run import Check, Run
 
 ROLES = ("previous_token", "duplicate_token", "induction")
-MEASURES = (*ROLES, "sink", "distance")
+MEASURES = (*ROLES, "sink", "distance", "entropy")
 ROLE_THRESHOLD = 0.4  # mean attention from which on a head is given a role's badge
 MOVED = 0.01  # largest change of one weight from which on a head is marked as changed by the edits
 THUMBNAIL = 48  # pixels
@@ -32,7 +34,7 @@ SCORED_LENGTH = 50  # random tokens per copy
 class HeadPictures:
     """All heads of a run, small. pooled, pooled_rest: [layer head row column], the largest weight of each `block` x `block` cells,
     with and without the first token's column. sink: mean attention to the first token over the later ones; distance: mean tokens
-    looked back; changed: largest change of one weight by the edits, None where nothing is edited; all [layer head].
+    looked back; entropy: mean spread of a row, bits; changed: largest change of one weight by the edits, None where nothing is edited; all [layer head].
     beyond: whether edits pushed a weight out of 0..1 (pictures clip it)."""
 
     pooled: np.ndarray
@@ -40,6 +42,7 @@ class HeadPictures:
     block: int
     sink: np.ndarray
     distance: np.ndarray
+    entropy: np.ndarray
     changed: np.ndarray | None
     beyond: bool
     check: Check
@@ -106,8 +109,42 @@ def measure(view: View, name: str) -> tuple[np.ndarray, float]:
     if name not in MEASURES:
         raise ValueError(f"Heads cannot be ordered by {name!r}; choose one of {', '.join(MEASURES)}.")
     queries = np.arange(1, max(2, len(view.run)))  # a lone first token has nothing to choose between
-    even = {"sink": float(np.mean(1 / (queries + 1))), "distance": float(np.mean(queries / 2))}
-    return getattr(pictures(view), name), even[name]
+    even = {"sink": 1 / (queries + 1), "distance": queries / 2, "entropy": np.log2(queries + 1)}
+    return getattr(pictures(view), name), float(np.mean(even[name]))
+
+
+def roles_evidence(view: View) -> Evidence:
+    """Every head's scores on repeated random tokens, and what prints them."""
+    found, length = head_scores(view, view.state.plan), min(SCORED_LENGTH, view.config.n_ctx // 2)
+    tables = [as_numpy(getattr(found, role)) for role in ROLES]
+    rows = [(layer, head, *(t[layer, head] for t in tables)) for layer, head in np.ndindex(tables[0].shape)]
+    body = """
+        numbers = [table[layer, head].item() for table in ({tables})]
+        print(f"L{{layer}}H{{head}}", *(f"{{number:.6f}}" for number in numbers))
+"""
+    loop = "for layer in range(model.cfg.n_layers):\n    for head in range(model.cfg.n_heads):"
+    code = f"found = scores(model, length={length}, plan=plan)\n{loop}"
+    code += body.format(tables=", ".join(f"found.{role}" for role in ROLES))
+    lens_code = f"""
+tokens, rows = repeated_random_tokens(model.cfg.d_vocab, 4, {length}, 0), []
+_, cache = model.run_with_cache(tokens, names_filter=lambda name: name.endswith("hook_pattern"))
+for layer in range(model.cfg.n_layers):
+    pattern = cache["pattern", layer]
+    before = pattern.diagonal(-1, dim1=-2, dim2=-1).mean((0, 2))
+    same, following = (pattern.diagonal(-back, dim1=-2, dim2=-1)[..., {length} - back :].mean((0, 2)) for back in ({length}, {length - 1}))
+    for head in range(model.cfg.n_heads):
+        print(f"L{{layer}}H{{head}}", *(f"{{table[head].item():.6f}}" for table in (before, same, following)))
+"""
+    facts = {"chance": dict(found.chance), "gain_nats": found.gain, "provenance": view.run.provenance.to_dict()}
+    lens = lens_script(view, "from interp.heads import repeated_random_tokens", lens_code)
+    return Evidence(
+        "head-scores",
+        ("layer", "head", *ROLES),
+        rows,
+        script(view, "from interp.heads import scores", code, run=False),
+        lens,
+        facts,
+    )
 
 
 def roles(view: View) -> dict[tuple[int, int], str]:
@@ -193,12 +230,15 @@ def _pictures(view: View) -> HeadPictures:
         later = weights[:, min(1, n - 1) :]
         distance = (later * back[min(1, n - 1) :].to(weights)).sum(-1).mean(-1)
         weights = weights.clamp(0, 1)
+        entropy = torch.special.entr(weights[:, min(1, n - 1) :]).sum(-1).mean(-1) / math.log(2)
         rest = weights.clone()
         rest[..., 0] = 0
-        rows.append((_pooled(weights, block), _pooled(rest, block), later[..., 0].mean(-1).cpu(), distance.cpu(), change))
-    pooled, pooled_rest, sink, distance, changed = (as_numpy(torch.stack(column)) for column in zip(*rows))
+        numbers = (later[..., 0].mean(-1).cpu(), distance.cpu(), entropy.cpu(), change)
+        rows.append((_pooled(weights, block), _pooled(rest, block), *numbers))
+    pooled, pooled_rest, sink, distance, entropy, changed = (as_numpy(torch.stack(column)) for column in zip(*rows))
     check = rows_check(residual, view.model.cfg.dtype)
-    return HeadPictures(pooled, pooled_rest, block, sink, distance, None if earlier is None else changed, beyond, check)
+    changed = None if earlier is None else changed
+    return HeadPictures(pooled, pooled_rest, block, sink, distance, entropy, changed, beyond, check)
 
 
 def _pooled(weights: Tensor, block: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tab: attention. All heads at once, one head large, and what heads do on repeated random tokens."""
+"""Tab: attention. All heads at once, one head large, surgery, and what heads do on repeated random tokens."""
 
 from collections.abc import Iterator
 
@@ -7,20 +7,18 @@ import numpy as np
 
 from app.components.base import with_id
 from app.components.head_grid import head_grid, head_grid_value
-from app.components.panel import Badge, panel, panel_value
-from app.figures.heads import head_scores_bars
+from app.components.panel import Badge, Exports, panel, panel_value
 from app.page import Page
 from app.service import attention as service
-from app.service.view import View, as_numpy
+from app.service import attention_shown as shown
+from app.service.view import View
 from app.state import PageState
-from app.tabs import attention_head
+from app.tabs import attention_head, attention_paths, attention_roles, attention_scores, attention_surgery
+from app.tabs.attention_choices import EVERY, HIDE, LAYER, ORDER, ORDERS, SHOW, TIMES, check_badge, choice, seen
+from app.tabs.attention_roles import CATEGORY, is_measured
 from app.text import Words, words
-from interp.edits import NO_EDITS
 
-ORDERS = ("position", *service.MEASURES)
-TIMES = (2, 5, 10)  # × chance
-ALL = -1
-CATEGORY = {role: i for i, role in enumerate(service.ROLES)}
+FILTERS = (2, 5, 10)  # × chance
 Head = tuple[int, int]
 
 
@@ -36,88 +34,97 @@ def build(page: Page) -> None:
     page.listen(wanted.change, score, [page.state, measured], [measured])
     page.refreshes(measured.change)
     head = panel("gb_attention_head")
-    controls = _controls(page)
+    _controls(page)
     with gr.Row(elem_id="gb_attention_columns"):
         with gr.Column(scale=5, min_width=320):
-            _grid(page, head, [*controls, measured])
+            _grid(page, head, measured)
         with gr.Column(scale=6, min_width=320):
             attention_head.build(page, measured)
-    _roles(page, measured)
+    attention_surgery.build(page)
+    attention_scores.build(page)
+    attention_paths.build(page)
+    attention_roles.build(page, measured)
 
 
-def _controls(page: Page) -> list[gr.components.Component]:
-    """Order, filter, layers, and whether to hide the first token."""
+def _controls(page: Page) -> None:
+    """What is shown, in which order, with which filter, of which layers, and whether to hide the first token."""
+
+    def named(name: str, width: int) -> dict:
+        return {"label": page.label(f"attention.{name}"), "elem_id": f"gb_attention_{name}", "min_width": width}
+
     with gr.Row(elem_id="gb_attention_controls"):
-        order = gr.Dropdown(
-            [(o, o) for o in ORDERS],
-            value="position",
-            label=page.label("attention.order"),
-            elem_id="gb_attention_order",
-            min_width=180,
-        )
-        times = gr.Dropdown(
-            [("", 0)],
-            value=0,
-            label=page.label("attention.filter"),
-            elem_id="gb_attention_filter",
-            min_width=130,
-            visible=False,
-        )
-        layer = gr.Dropdown(
-            [("", ALL)], value=ALL, label=page.label("attention.layer"), elem_id="gb_attention_layer", min_width=110
-        )
+        show = gr.Dropdown([(k, k) for k in shown.KINDS], value=SHOW.default, **named("show", 190))
+        order = gr.Dropdown([(o, o) for o in ORDERS], value=ORDER.default, **named("order", 180))
+        times = gr.Dropdown([("", 0)], value=TIMES.default, visible=False, **named("filter", 130))
+        layer = gr.Dropdown([("", EVERY)], value=LAYER.default, **named("layer", 110))
         with gr.Column(scale=1, min_width=190):
             hide = gr.Checkbox(False, label=page.label("attention.hide_first"), elem_id="gb_attention_hide_first")
-    page.shows("attention", [order, layer], _choices, inputs=[layer], depends=lambda s: (s.lang, s.model))
-    page.shows("attention", [times], _filter_choices, inputs=[order], depends=lambda s: s.lang)
-    controls = [order, times, layer, hide]
-    for control in controls:
-        page.refreshes(control.input)
-    return controls
+    choice(page, SHOW, show, lambda view: [(words(view.state.lang)(f"attention.show_{k}"), k) for k in shown.KINDS])
+    choice(page, ORDER, order, lambda view: [(words(view.state.lang)(f"attention.order_{o}"), o) for o in ORDERS])
+    choice(page, LAYER, layer, _layers)
+    page.shows("attention", [times], _filters, depends=lambda s: (s.lang, seen(s, ORDER, TIMES).settings))
+    page.changes(times.input, TIMES.on, inputs=[times])
+    page.control(HIDE, hide)
 
 
-def _grid(page: Page, head: gr.HTML, inputs: list[gr.components.Component]) -> None:
-    grid = head_grid("gb_attention_grid")
-    depends = {"depends": lambda s: s.but(tab="attention", position=None)}
-    page.shows("attention", [head, grid], _grid_values, inputs=inputs, **depends)
-    page.changes(grid.headselect, lambda s, event: s.but(layer=int(event.layer), head=int(event.head)), event_data=True)
-
-
-def _choices(view: View, layer: int) -> list:
-    t, n = words(view.state.lang), view.config.n_layers
-    layers = [(t("attention.layer_all"), ALL), *((t("attention.layer_one", layer=i), i) for i in range(n))]
+def _layers(view: View) -> list[tuple[str, int]]:
+    t = words(view.state.lang)
     return [
-        gr.update(choices=[(t(f"attention.order_{o}"), o) for o in ORDERS]),
-        gr.update(choices=layers, value=layer if layer in range(n) else ALL),
+        (t("attention.layer_all"), EVERY),
+        *((t("attention.layer_one", layer=i), i) for i in range(view.config.n_layers)),
     ]
 
 
-def _filter_choices(view: View, order: str) -> list:
-    t = words(view.state.lang)
-    choices = [(t("attention.filter_all"), 0), *((t("attention.filter_times", times=n), n) for n in TIMES)]
-    return [gr.update(choices=choices, visible=order != "position")]
+def _filters(view: View) -> list:
+    t, order = words(view.state.lang), ORDER.of(view.state)
+    choices = [(t("attention.filter_all"), 0), *((t("attention.filter_times", times=n), n) for n in FILTERS)]
+    return [gr.update(choices=choices, value=TIMES.of(view.state), visible=order not in ("position", "role"))]
 
 
-def _grid_values(view: View, order: str, times: int, layer: int, hide: bool, measured: tuple[str, ...]) -> list:
-    t, found, known = words(view.state.lang), service.pictures(view), attention_head.is_measured(view, measured)
-    if order in service.ROLES and not known:  # the last picture stays until the scores are there
+def _grid(page: Page, head: gr.HTML, measured: gr.State) -> None:
+    grid = head_grid("gb_attention_grid")
+
+    def depends(state: PageState) -> PageState:
+        return seen(state, SHOW, ORDER, TIMES, LAYER, HIDE, position=None)
+
+    page.shows("attention", [head, grid], _grid_values, inputs=[measured], depends=depends)
+    page.changes(grid.headselect, lambda s, event: s.but(layer=int(event.layer), head=int(event.head)), event_data=True)
+    page.hands_out(head, lambda view: shown.grid_evidence(view, SHOW.of(view.state)))
+
+
+def _grid_values(view: View, measured: tuple[str, ...]) -> list:
+    t, order, known = words(view.state.lang), ORDER.of(view.state), is_measured(view, measured)
+    if order in (*service.ROLES, "role") and not known:  # the last picture stays until the scores are there
         return [panel_value(t("attention.waiting")), gr.skip()]
-    tiles, scores, note = _arranged(view, t, order, times, layer if layer in range(view.config.n_layers) else ALL)
-    notes = [note, t("attention.beyond") if found.beyond else ""]
+    found, pictures = service.pictures(view), shown.thumbnails(view, SHOW.of(view.state), HIDE.of(view.state))
+    tiles, scores, note = _arranged(view, t, order)
+    kind = pictures.kind
+    notes = [
+        "" if kind == "weights" else t(f"attention.what_{kind}"),
+        "" if kind == SHOW.of(view.state) else t("attention.too_long"),
+        note,
+        t("attention.beyond") if found.beyond else "",
+    ]
+    help = t("attention.help", moved=service.MOVED) if kind == "weights" else t(f"attention.help_{kind}")
     head = panel_value(
         " ".join(filter(None, [t("attention.what"), *notes])),
-        help=t("attention.help", moved=service.MOVED),
+        help=help,
         help_label=t("page.help"),
-        badges=[_rows_badge(view, t)],
+        badges=[_badge(view, t, pictures)],
+        exports=Exports("gb_attention_grid", "heads", t.section("panel")),
     )
-    return [head, _grid_value(view, t, tiles, scores, hide, service.roles(view) if known else {})]
+    return [head, _grid_value(view, t, pictures, tiles, scores, service.roles(view) if known else {})]
 
 
-def _arranged(view: View, t: Words, order: str, times: int, layer: int) -> tuple[list[Head] | None, dict, str]:
+def _arranged(view: View, t: Words, order: str) -> tuple[list[Head] | None, dict, str]:
     """Which heads in which order (None: the whole matrix), their scores, and a sentence where none is left."""
-    heads = [(la, h) for la, h in np.ndindex(view.config.n_layers, view.config.n_heads) if layer in (ALL, la)]
+    layer, times = LAYER.of(view.state), TIMES.of(view.state)
+    layer = layer if layer in range(view.config.n_layers) else EVERY
+    heads = [(la, h) for la, h in np.ndindex(view.config.n_layers, view.config.n_heads) if layer in (EVERY, la)]
     if order == "position":
-        return (None if layer == ALL else heads), {}, ""
+        return (None if layer == EVERY else heads), {}, ""
+    if order == "role":
+        return _by_role(view, t, heads)
     values, chance = service.measure(view, order)
     kept = sorted((h for h in heads if values[h] >= times * chance), key=lambda h: -values[h])
     label = t(f"attention.short_{order}")
@@ -125,15 +132,27 @@ def _arranged(view: View, t: Words, order: str, times: int, layer: int) -> tuple
     return kept, {h: (label, float(values[h])) for h in kept}, note
 
 
-def _grid_value(view: View, t: Words, tiles: list[Head] | None, scores: dict, hide: bool, roles: dict[Head, str]) -> dict:
-    found, s = service.pictures(view), view.state
+def _by_role(view: View, t: Words, heads: list[Head]) -> tuple[list[Head], dict, str]:
+    """Heads with the same role together, the clearest first; behind them all others, as they stand in the model."""
+    roles = service.roles(view)
+    tables = {role: service.measure(view, role)[0] for role in service.ROLES}
+    scores = {h: (t(f"attention.short_{roles[h]}"), float(tables[roles[h]][h])) for h in heads if h in roles}
+    ordered = sorted(scores, key=lambda h: (CATEGORY[roles[h]], -scores[h][1]))
+    return ordered + [h for h in heads if h not in scores], scores, ""
+
+
+def _grid_value(view: View, t: Words, pictures: shown.Thumbnails, tiles: list[Head] | None, scores: dict, roles: dict) -> dict:
+    found, s, hide = service.pictures(view), view.state, HIDE.of(view.state)
     moved = () if found.changed is None else np.argwhere(found.changed >= service.MOVED).tolist()
+    text = t.section("head_grid")
+    if pictures.kind != "weights":
+        text = {**text, "unit": t(f"attention.unit_{pictures.kind}")}
 
     def compute() -> dict:
         return head_grid_value(
-            _expanded(found.pooled_rest if hide else found.pooled, found.block, len(view.run)),
+            _expanded(pictures.pooled, pictures.block, len(view.run)),
             tokens=view.shown,
-            text=t.section("head_grid"),
+            text=text,
             tiles=tiles,
             scores=scores,
             roles={h: (t(f"attention.short_{role}"), CATEGORY[role] + 1) for h, role in roles.items()},
@@ -141,9 +160,10 @@ def _grid_value(view: View, t: Words, tiles: list[Head] | None, scores: dict, hi
             changed={(la, h): float(found.changed[la, h]) for la, h in moved},
             hide_first=hide,
             max_pixels=service.THUMBNAIL,
+            largest=pictures.largest,
         )
 
-    key = (s.model, "head grid", s.prompt, s.bos, s.plan, s.lang, hide, repr(tiles), repr(scores), repr(roles))
+    key = (s.model, "head grid", s.prompt, s.bos, s.plan, s.lang, hide, pictures.kind, repr(tiles), repr(scores), repr(roles))
     value = view.store.result(key, compute)  # choosing another head does not make the picture again
     return with_id({**{k: v for k, v in value.items() if k != "id"}, "selected": [view.layer, view.head]})
 
@@ -154,50 +174,11 @@ def _expanded(pooled: np.ndarray, block: int, n: int) -> Iterator[np.ndarray]:
         yield layer.repeat(block, -2).repeat(block, -1)[..., :n, :n]
 
 
-def _rows_badge(view: View, t: Words) -> Badge:
-    check = service.pictures(view).check
-    title = t("page.check_title", name=t("attention.check_rows"), residual=check.residual, tolerance=check.tolerance)
-    edited = any(e.component == "pattern" for e in view.state.plan)
-    text = t("page.checked") if check.holds else t("attention.rows_edited") if edited else t("page.check_failed")
-    return Badge(text, title, ok=check.holds)
-
-
-def _roles(page: Page, measured: gr.State) -> None:
-    head = panel("gb_attention_roles_head")
-    role = gr.Radio(
-        [(r, r) for r in service.ROLES], value=service.ROLES[0], label=page.label("attention.role"), elem_id="gb_attention_role"
-    )
-    said = panel("gb_attention_roles_said")
-    bars = gr.Plot(show_label=False, elem_id="gb_attention_bars")
-    page.shows("attention", [head, role], _role_choices, depends=lambda s: s.lang)
-    page.shows("attention", [said, bars], _role_values, inputs=[role, measured], depends=lambda s: (s.model, s.plan, s.lang))
-    page.refreshes(role.input)
-
-
-def _role_choices(view: View) -> list:
-    t = words(view.state.lang)
-    help = t("attention.scores_help", threshold=service.ROLE_THRESHOLD)
-    return [
-        panel_value(t("attention.scores_what"), help=help, help_label=t("page.help")),
-        gr.update(choices=[(t(f"attention.order_{r}"), r) for r in service.ROLES]),
-    ]
-
-
-def _role_values(view: View, role: str, measured: tuple[str, ...]) -> list:
-    t = words(view.state.lang)
-    if not attention_head.is_measured(view, measured):
-        return [panel_value(t("attention.waiting")), gr.skip()]
-    values, chance = service.measure(view, role)
-    best = np.unravel_index(values.argmax(), values.shape)
-    gain, badges = service.head_scores(view, view.state.plan).gain, [f"L{la}H{h}" for (la, h) in service.roles(view)]
-    value = float(values[best])
-    said = [
-        t("attention.chance", chance=chance, head=f"L{best[0]}H{best[1]}", value=value, times=value / chance),
-        t("attention.badges", threshold=service.ROLE_THRESHOLD, heads=", ".join(badges))
-        if badges
-        else t("attention.no_badges", threshold=service.ROLE_THRESHOLD),
-        t("attention.gain" if gain > 0 else "attention.loss", gain=gain),
-    ]
-    before = as_numpy(getattr(service.head_scores(view, NO_EDITS), role)) if view.state.plan else None
-    labels = t.section("attention_bars")
-    return [panel_value(" ".join(said)), head_scores_bars(values, labels, before=before, role=CATEGORY[role])]
+def _badge(view: View, t: Words, pictures: shown.Thumbnails) -> Badge:
+    """Rows sum to 1, or vectors to the head's output; an edit of the pattern or of the output itself breaks that, and is named."""
+    name, edited, component = "check_rows", "rows_edited", "pattern"
+    if pictures.kind != "weights":
+        name, edited, component = "check_norms", "outputs_edited", "z"
+    badge = check_badge(t, pictures.check, t(f"attention.{name}"))
+    broken = not pictures.check.holds and any(e.component == component for e in view.state.plan)
+    return Badge(t(f"attention.{edited}"), badge.title, ok=False) if broken else badge

@@ -14,7 +14,8 @@ from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
 from app.tabs import attention as tab
-from app.tabs import attention_head
+from app.tabs import attention_choices as choices
+from app.tabs import attention_head, attention_roles, attention_surgery
 from app.text import words
 from app.text.attention import EN, KO
 from interp.attention import patterns
@@ -32,8 +33,16 @@ def store():
     return ModelStore(Settings(device="cpu"))
 
 
-def view_of(store, prompt=PROMPT, **changes) -> View:
-    return View(store, PageState(prompt=prompt, tab="attention", **changes))
+def view_of(store, prompt=PROMPT, chosen=None, **changes) -> View:
+    """chosen: settings of the tab, {SETTING: value}."""
+    state = PageState(prompt=prompt, tab="attention", **changes)
+    for setting, value in (chosen or {}).items():
+        state = setting.on(state, value)
+    return View(store, state)
+
+
+def ordered(store, order, measured, times=0, **changes):
+    return tab._grid_values(view_of(store, chosen={choices.ORDER: order, choices.TIMES: times}, **changes), measured)
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, LONG])
@@ -47,11 +56,14 @@ def test_pictures_equal_interp(store, prompt):
     assert found.check.holds and found.check.residual == pytest.approx(whole.check.residual, abs=1e-9)
     assert found.changed is None and not found.beyond
     n = len(view.run)
-    sink, distance = np.zeros(values.shape[:2]), np.zeros(values.shape[:2])
+    sink, distance, entropy = (np.zeros(values.shape[:2]) for _ in range(3))
     for query in range(1, n):
         sink += values[:, :, query, 0] / (n - 1)
         distance += (values[:, :, query] * (query - np.arange(n)).clip(0)).sum(-1) / (n - 1)
+        row = values[:, :, query, : query + 1].astype(np.float64)
+        entropy -= (row * np.log2(np.maximum(row, 1e-300))).sum(-1) / (n - 1)
     assert np.allclose(found.sink, sink, atol=1e-6) and np.allclose(found.distance, distance, atol=1e-5)
+    assert np.allclose(found.entropy, entropy, atol=1e-5)
 
 
 def test_changed_is_the_largest_change_of_a_weight(store):
@@ -90,7 +102,8 @@ def test_scores_are_those_of_interp(store):
         values, chance = service.measure(view, role)
         assert np.allclose(values, getattr(expected, role).numpy(), atol=1e-6) and chance == expected.chance[role]
     assert service.measure_scores(view) == service.score_key(view)
-    for name, uniform in (("sink", lambda i: 1 / (i + 1)), ("distance", lambda i: i / 2)):
+    even = {"sink": lambda i: 1 / (i + 1), "distance": lambda i: i / 2, "entropy": lambda i: np.log2(i + 1)}
+    for name, uniform in even.items():
         chance = service.measure(view, name)[1]
         assert chance == pytest.approx(np.mean([uniform(i) for i in range(1, len(view.run))]))
     with pytest.raises(ValueError, match="induction"):
@@ -167,41 +180,51 @@ def test_edited_heads(store):
 def test_grid_orders_and_filters(store):
     view = view_of(store, layer=2, head=1)
     measured = (service.measure_scores(view),)
-    _, matrix = tab._grid_values(view, "position", 0, tab.ALL, False, measured)
+    _, matrix = tab._grid_values(view, measured)
     assert matrix["matrix"] and len(matrix["tiles"]) == 16 and matrix["selected"] == [2, 1]
-    _, sorted_ = tab._grid_values(view, "previous_token", 0, tab.ALL, False, measured)
+    _, sorted_ = ordered(store, "previous_token", measured)
     values, chance = service.measure(view, "previous_token")
     order = [(tile["layer"], tile["head"]) for tile in sorted_["tiles"]]
     assert [values[h] for h in order] == sorted(values.ravel(), reverse=True)
     assert all(tile["score"][1] == pytest.approx(values[tile["layer"], tile["head"]]) for tile in sorted_["tiles"])
-    _, few = tab._grid_values(view, "previous_token", 2, tab.ALL, False, measured)
+    _, few = ordered(store, "previous_token", measured, times=2)
     assert {(x["layer"], x["head"]) for x in few["tiles"]} == {tuple(at) for at in np.argwhere(values >= 2 * chance).tolist()}
-    head, none = tab._grid_values(view, "previous_token", 100, tab.ALL, False, measured)
+    head, none = ordered(store, "previous_token", measured, times=100)
     assert none["tiles"] == [] and "100" in head["what"]
-    _, layer = tab._grid_values(view, "position", 0, 3, True, measured)
+    _, layer = tab._grid_values(view_of(store, chosen={choices.LAYER: 3, choices.HIDE: True}), measured)
     assert [tile["layer"] for tile in layer["tiles"]] == [3] * 4 and layer["hide_first"] and layer["scale"] < 1
 
 
+def test_heads_of_a_role_stand_together(store):
+    measured = (service.measure_scores(view_of(store)),)
+    _, grid = ordered(store, "role", measured)
+    tiles, roles = [(x["layer"], x["head"]) for x in grid["tiles"]], service.roles(view_of(store))
+    named = [roles[at] for at in tiles[: len(roles)]]
+    assert len(tiles) == 16 and len(roles) >= 3 and named == sorted(named, key=service.ROLES.index)
+    assert tiles[len(roles) :] == [at for at in np.ndindex(4, 4) if at not in roles]
+    assert [x["score"] is None for x in grid["tiles"]] == [at not in roles for at in tiles]
+
+
 def test_ordering_by_a_score_waits_for_it(store):
-    head, grid = tab._grid_values(view_of(store), "induction", 0, tab.ALL, False, ())
+    head, grid = ordered(store, "induction", ())
     assert head["what"] == EN["attention.waiting"] and grid["__type__"] == "update"
 
 
 def test_rows_of_an_edited_pattern_are_called_so(store):
     plan = Plan((Edit.scale("pattern", 2, 1, value=3.0),))
-    head, grid = tab._grid_values(view_of(store, plan=plan), "position", 0, tab.ALL, False, ())
+    head, grid = tab._grid_values(view_of(store, plan=plan), ())
     assert not head["badges"][0]["ok"] and head["badges"][0]["text"] == EN["attention.rows_edited"]
     assert EN["attention.beyond"] in head["what"] and len(grid["tiles"]) == 16
     assert attention_head._head_value(view_of(store, plan=plan, layer=2, head=1))["before"]
 
 
 def test_a_weight_that_cannot_be_is_refused(store):
-    view = view_of(store, layer=2, head=1)
-    for cell, value in ((None, 0.5), ((3, None, 0), 0.5), ((99, 2, 0), 0.5), ((5, 2, 0), 1.5), ((5, 2, 0), None)):
-        with pytest.raises(ValueError):
-            attention_head._set_weight(view, cell, value, True)
-    new = attention_head._set_weight(view, (5, 2, 0), 0.25, True)
-    assert new.plan.edits == (Edit.set_cell(2, 1, 5, 2, 0.25, renormalise=True),)
+    view = view_of(store, layer=2, head=1, position=5, chosen={choices.KEY: 2})
+    for value in (1.5, -0.1, None):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            attention_surgery.operate(view, value)
+    new = attention_surgery.operate(view, 0.25)
+    assert new.plan.edits == (Edit.set_cell(2, 1, 5, 2, 0.25, renormalise=True),) and choices.VALUE.of(new) == 0.25
 
 
 def test_one_token_and_a_lone_end_of_text(store):
@@ -209,8 +232,10 @@ def test_one_token_and_a_lone_end_of_text(store):
         view = view_of(store, prompt, bos=not prompt)
         assert len(view.run) == 1
         assert service.pictures(view).pooled.shape[-1] == 1
-        tab._grid_values(view, "sink", 2, tab.ALL, True, (service.measure_scores(view),))
+        again = {choices.ORDER: "sink", choices.TIMES: 2, choices.HIDE: True}
+        tab._grid_values(view_of(store, prompt, chosen=again, bos=not prompt), (service.measure_scores(view),))
         attention_head._head_words(view, ())
+        assert attention_surgery.effect(view).kl > 0  # a row of one weight has nothing to rescale
 
 
 def test_words_are_paired_and_filled(store):
@@ -222,10 +247,10 @@ def test_words_are_paired_and_filled(store):
 
 def test_figure_has_a_bar_per_head(store):
     view = view_of(store, plan=OFF)
-    _, figure = tab._role_values(view, "previous_token", (service.measure_scores(view),))
+    _, figure = attention_roles._values(view, (service.measure_scores(view),))
     values = service.measure(view, "previous_token")[0]
     assert list(figure.data[0].x) == pytest.approx(sorted(values.ravel(), reverse=True)) and len(figure.data) == 2
-    assert tab._role_values(view, "previous_token", ())[0]["what"] == EN["attention.waiting"]
+    assert attention_roles._values(view, ())[0]["what"] == EN["attention.waiting"]
 
 
 # In the browser -----------------------------------------------------------------------------------------------------------
@@ -265,24 +290,38 @@ def test_a_head_is_chosen_turned_off_and_on(page_url, browser_page):
 
 
 @pytest.mark.browser
-def test_a_cell_is_chosen_and_its_weight_set(page_url, browser_page):
+def test_surgery_from_a_cell_to_its_undoing(page_url, browser_page):
     page = browser_page
-    opened(page, page_url, "tab=attention&layer=2&head=1")
-    view = page.locator("#gb_attention_view canvas")
-    view.focus()
-    for _ in range(2):
-        page.keyboard.press("ArrowUp")
+    opened(page, page_url, "tab=attention&layer=1&head=2&prompt=Mr. Darnley bowed to Miss Harwick. Mr. Darn")
+    page.wait_for_selector("#gb_attention_compensation .main-svg")
+    assert "Preview" in page.inner_text("#gb_attention_movers_head") and "“ley”" in page.inner_text("#gb_attention_cell")
+    page.locator("#gb_attention_cut").click()
+    page.wait_for_function("document.querySelector('#gb_attention_cell').innerText.includes('with 0.0000')")
+    page.wait_for_function("document.querySelector('#gb_attention_movers_head').innerText.includes('set by hand')")
+    assert "= 0" in page.inner_text("#gb_edits") and "plan=" in page.url
+    page.locator("#gb_attention_view canvas").focus()
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
-    page.locator("#gb_attention_surgery button").first.click()
-    page.wait_for_function("document.querySelector('#gb_attention_cell').innerText.includes('In L2H1')")
+    page.wait_for_function("document.querySelector('#gb_attention_cell').innerText.includes('endoftext')")
+    assert "s.attention.key=0" in page.url
+    page.locator("#gb_attention_heads label").nth(1).click()
     page.locator("#gb_attention_weight input").fill("0.9")
     page.locator("#gb_attention_set").click()
     page.wait_for_function("document.querySelector('#gb_attention_cell').innerText.includes('with 0.9000')")
-    assert "= 0.9" in page.inner_text("#gb_edits")
+    assert page.inner_text("#gb_edits").count("= 0.9") == 4
     page.locator("#gb_attention_weight input").fill("7")
-    page.locator("#gb_attention_set").click()
     page.wait_for_function("document.querySelector('#gb_message').innerText.includes('between 0 and 1')")
+    page.locator("#gb_attention_undo").click()
+    page.wait_for_function("!document.querySelector('#gb_edits').innerText.includes('= 0.9')")
+    page.locator("#gb_attention_undo_all").click()
+    page.wait_for_function("document.querySelector('#gb_attention_movers_head').innerText.includes('Preview')")
+    page.locator("#gb_attention_show input").click()
+    page.get_by_role("option", name="length of what is written").click()
+    page.wait_for_function("document.querySelector('#gb_attention_grid').innerText.includes('vector written')")
+    with page.expect_download() as waiting:
+        page.locator("#gb_attention_head [data-name='save']").click()
+        page.get_by_role("menuitem", name="SVG").click()
+    assert waiting.value.suggested_filename == "heads.svg" and "s.attention.show=norms" in page.url
 
 
 @pytest.mark.browser
@@ -327,7 +366,7 @@ def test_64_tokens_take_less_than_a_second(store):
     view = view_of(store, " ".join(["the old clock"] * 21), plan=OFF)
     assert len(view.run) == 64 and view.before
     start = time.process_time()
-    tab._grid_values(view, "position", 0, tab.ALL, False, ())
+    tab._grid_values(view, ())
     attention_head._head_words(view, ())
     attention_head._head_value(view)
     assert time.process_time() - start < 0.3  # measured: 0.01 s; the scores come after the pictures
