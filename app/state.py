@@ -12,6 +12,7 @@ TABS = (
     "playground",
     "probabilities",
     "attention",
+    "heads",
     "attribution",
     "patching",
     "anatomy",

@@ -5,6 +5,7 @@ scores over names, and the knock-out of each head (`app.service.heads_stages`).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from interp.knockout import knock_outs
 from interp.prompt_sets.names import FIRST_NAMES
 from interp.prompt_sets.pairs import single_tokens
 from interp.roles import Role, attention_roles, copy_role
-from interp.run import Run
+from interp.run import Check, Run
 from interp.weights import copying
 
 ROLES = ("previous_token", "duplicate_token", "induction", "copy", "negative_copy")
@@ -44,7 +45,16 @@ SIGNED = ("knock_out", "direct", "ov_copying")
 SCORE = Setting("heads.score", SCORES[0], one_of=SCORES)
 
 SEEDS, ROWS, LENGTH = (0, 1, 2, 3, 4), 4, 50  # of the random tokens
+TOLERANCE = 1e-3  # nats
 EVERY = 3  # of the names, one in so many is read for the copying scores
+
+
+@dataclass(frozen=True)
+class KnockOutMap:
+    """effects: [layer head], the metric without the head less the metric with it. check: with every head it is the page's run."""
+
+    effects: np.ndarray
+    check: Check
 
 
 def stages(view: View) -> list[Stage]:
@@ -82,32 +92,33 @@ def copy_names(view: View) -> list[int]:
 
 
 def knock_out_stage(view: View, plan: Plan) -> Stage:
-    """The metric's change when each head alone is knocked out: [layer head]."""
+    """The metric's change when each head alone is knocked out: a `KnockOutMap`."""
     s, cfg = view.state, view.config
-    tokens = tokens_to(view)
     given = METHOD.of(s), METRIC.of(s), REFERENCE.of(s)
     key = (s.model, "heads knock-outs", s.prompt, s.bos, plan, view.position, rivals(view), *given)
     n = WINDOWS if given[0] == "resample" else 1
-    cost = n * cfg.n_heads * cfg.n_layers / 2 * forward_flops(cfg, tokens.shape[1], logits_positions=1).total
+    cost = n * cfg.n_heads * cfg.n_layers / 2 * forward_flops(cfg, view.position + 1, logits_positions=1).total
 
-    def compute() -> np.ndarray:
-        *_, last = knock_out_table(view, plan)
+    def compute() -> KnockOutMap:
+        *_, last = knock_out_map(view, plan)
         return last
 
     return Stage(key, compute, cost)
 
 
-def knock_out_table(view: View, plan: Plan) -> Iterator[np.ndarray]:
-    """The table of `knock_out_stage` as it grows: NaN where a head's turn has not come."""
+def knock_out_map(view: View, plan: Plan) -> Iterator[KnockOutMap]:
+    """The map of `knock_out_stage` as it grows: NaN where a head's turn has not come."""
     s = view.state
     run = view.run if plan == s.plan else view.before
     ablation, copies = ablation_of(view, METHOD.of(s))
     metric = goal_of(view, run, METRIC.of(s))
     tokens = tokens_to(view).expand(copies, -1)
+    expected = metric(run.logits[view.position][None])
     table = np.full((view.config.n_layers, view.config.n_heads), np.nan, np.float32)
     for step in knock_outs(view.model, tokens, metric, ablation, plan=plan, bos=s.bos):
         table[step.layer, list(step.units)] = as_numpy((step.values - step.baseline[:, None]).mean(0))
-        yield table.copy()
+        residual = (step.baseline - expected).abs().max().item()
+        yield KnockOutMap(table.copy(), Check("with every head in place, the page's own run", residual, TOLERANCE))
 
 
 def all_roles(view: View, plan: Plan) -> tuple[Role, ...]:
@@ -132,7 +143,8 @@ def score(view: View, name: str, plan: Plan | None = None) -> np.ndarray | None:
     """
     plan = view.state.plan if plan is None else plan
     if name == "knock_out":
-        return value(view, knock_out_stage(view, plan))
+        found = value(view, knock_out_stage(view, plan))
+        return None if found is None else found.effects
     if name == "ov_copying":
         found = value(view, copy_stage(view, plan))
         return None if found is None else as_numpy(found[2].scores)
