@@ -35,7 +35,7 @@ from interp.fused import fused
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, metric_name
 from interp.patching import Prompt, token_pair
-from interp.run import Check, Provenance, provenance
+from interp.run import Check, Provenance, judged, provenance
 from interp.sweep import Entry, Layout, Rerun, record
 
 METHODS = {
@@ -111,7 +111,7 @@ def sweep(
         heads = range(model.config.n_heads)
         values = torch.stack([paths.values([((layer, h),) for h in heads]) for layer in range(model.config.n_layers)])
     nothing = (paths.values([()], start=0)[0] - paths.metrics[0]).abs().item()
-    tolerance = 1e-4 * max(1.0, *map(abs, paths.metrics)) if model.cfg.dtype == torch.float32 else 0.5
+    check = judged("no sender changes nothing", nothing, model.cfg.dtype, max(map(abs, paths.metrics)))
     return PathPatching(
         values=values,
         method=method,
@@ -123,7 +123,7 @@ def sweep(
         new=paths.metrics[1],
         original_tokens=paths.original.tokens,
         new_tokens=paths.new.tokens,
-        check=Check("no sender changes nothing", nothing, tolerance),
+        check=check,
         provenance=provenance(model, plan, paths.bos),
     )
 

@@ -34,7 +34,7 @@ class ScoreParts:
     """One attention score before the softmax, and its two sums.
 
     score: as the run had it. dimensions: Float [d_head]. labels: the parts, "embed", "pos_embed", "L0 attn" (or "L0H0", ...,
-    "L0 b_O"), "L0 mlp", ..., "bias"; in a run with edits also "edits": what they changed in the residual stream.
+    "L0 b_O"), "L0 mlp", ..., "bias"; in a run with edits also "edits": what they changed in the residual stream, q and k.
     table: Float [query_part key_part]. checks: both sums equal the score.
     """
 
@@ -87,6 +87,9 @@ def score_parts(model: GPT2, run: Run, layer: int, head: int, query: int, key: i
     attn = model.h[layer].attn
     labels, q = _projected(model, run, layer, query, attn.W_Q[head], attn.b_Q[head], by_head)
     _, k = _projected(model, run, layer, key, attn.W_K[head], attn.b_K[head], by_head)
+    for name, parts, at in (("q", q, query), ("k", k, key)):
+        if any((edit.component, edit.layer) == (name, layer) for edit in run.plan):
+            parts[labels.index("edits")] += own[name, layer][at, head].double() - parts.sum(0)
     table = einsum(q, k, "a e, b e -> a b") / scale
     half = model.cfg.dtype in (torch.float16, torch.bfloat16)
     checks = tuple(

@@ -32,7 +32,7 @@ from gpt2_core.model import GPT2
 from interp.changes import ChangeHook, chosen
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
-from interp.run import Run
+from interp.run import Provenance, Run
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 UNSUPPORTED = (
@@ -81,7 +81,8 @@ class Reading:
     """What an autoencoder sees in a run. features: Float [pos d_sae].
 
     error: Float [pos], the norm of what the reconstruction misses over the norm of the activation; unexplained: the share of
-    variance over positions (the first left out) that it misses, 0 for a perfect one, 1 for one that knows only the mean.
+    variance over positions (the first left out) that it misses, 0 for a perfect one, 1 for one that knows only the mean; NaN for
+    fewer than three positions, which have no variance to speak of.
     active: Float [pos], features above 0.
     """
 
@@ -90,6 +91,7 @@ class Reading:
     unexplained: float
     active: Float[Tensor, " pos"]
     strings: tuple[str, ...]
+    provenance: Provenance
 
     def top(self, position: int = -1, k: int = 10) -> tuple[Int[Tensor, " k"], Float[Tensor, " k"]]:
         """The features with the highest activations at a position, and these."""
@@ -177,10 +179,11 @@ def read(sae: SAE, run: Run) -> Reading:
     decoded = sae.decode(features)
     missed = x - decoded
     error = missed.norm(dim=-1) / x.norm(dim=-1).clamp(min=1e-30)
-    rows = slice(1, None) if len(x) > 2 else slice(None)
-    spread = (x[rows] - x[rows].mean(0)).pow(2).sum().clamp(min=1e-30)
-    unexplained = (missed[rows].pow(2).sum() / spread).item()
-    return Reading(features, error, unexplained, (features > 0).sum(-1).float(), run.strings)
+    unexplained = float("nan")
+    if len(x) > 2:
+        spread = (x[1:] - x[1:].mean(0)).pow(2).sum()
+        unexplained = (missed[1:].pow(2).sum() / spread).item()
+    return Reading(features, error, unexplained, (features > 0).sum(-1).float(), run.strings, run.provenance)
 
 
 def feature_hook(

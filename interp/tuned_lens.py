@@ -45,7 +45,8 @@ TENSORS, JSON, FORMAT = "tuned_lens.safetensors", "tuned_lens.json", 1
 class TunedLens:
     """Translators by hook name: weights [d_model d_model] (A), biases [d_model]. Called as lens(name, resid) it translates.
 
-    model, weights_sha256: whose they are. steps, tokens: of the training. losses: mean KL over rows per step, nats.
+    model, weights_sha256, processing: whose they are; processing names the steps of folding, none for raw weights. steps, tokens: of
+    the training. losses: mean KL over rows per step, nats.
     """
 
     weights: dict[str, Float[Tensor, "d_model d_model"]]
@@ -56,6 +57,7 @@ class TunedLens:
     steps: int
     tokens: int
     losses: tuple[float, ...] = ()
+    processing: tuple[str, ...] = ()
 
     def __call__(self, name: str, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """h + A h + b. Raises ValueError for a row without a translator."""
@@ -115,7 +117,12 @@ def train(
         if report is not None:
             report(step, losses[-1])
     trained = ({name: x.detach() for name, x in table.items()} for table in (weights, biases))
-    return TunedLens(*trained, last, model.config.model_name, model.weights_sha256, len(losses), tokens, tuple(losses))
+    whose = (model.config.model_name, model.weights_sha256)
+    return TunedLens(*trained, last, *whose, len(losses), tokens, tuple(losses), _processing(model))
+
+
+def _processing(model: GPT2) -> tuple[str, ...]:
+    return tuple(getattr(model, "processing", ()))
 
 
 def _step(model: GPT2, batch: Tensor, names: list[str], weights: dict, biases: dict, optimizer) -> float:
@@ -164,6 +171,7 @@ def save(lens: TunedLens, folder: str | Path) -> Path:
     save_file({f"{name}.{part}": x.cpu().contiguous() for part, t in tables for name, x in t.items()}, folder / TENSORS)
     record = {"format": FORMAT, "model": lens.model, "weights_sha256": lens.weights_sha256, "rows": list(lens.weights)}
     record |= {"last": lens.last, "steps": lens.steps, "tokens": lens.tokens, "losses": list(lens.losses)}
+    record |= {"processing": list(lens.processing)}
     (folder / JSON).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -177,6 +185,7 @@ def load(folder: str | Path, model: GPT2) -> TunedLens:
         rows, sha256 = record["rows"], record["weights_sha256"]
         weights, biases = ({name: tensors[f"{name}.{part}"] for name in rows} for part in ("weight", "bias"))
         rest = (record["last"], record["model"], sha256, record["steps"], record["tokens"], tuple(record["losses"]))
+        processing = tuple(record["processing"])
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds no readable tuned lens ({error}); train one with interp.tuned_lens.") from error
     if sha256 != model.weights_sha256:
@@ -184,7 +193,16 @@ def load(folder: str | Path, model: GPT2) -> TunedLens:
             f"The tuned lens in {folder} belongs to {record['model']} with weights {str(sha256)[:12]}, not to "
             f"{model.config.model_name} with weights {str(model.weights_sha256)[:12]}; train one for this model."
         )
-    return TunedLens(weights, biases, *rest)
+    if processing != _processing(model):
+        raise ValueError(
+            f"The tuned lens in {folder} was trained on {_named(processing)} weights and the model has {_named(_processing(model))} "
+            "ones, whose residual stream differs; train one for these."
+        )
+    return TunedLens(weights, biases, *rest, processing)
+
+
+def _named(processing: tuple[str, ...]) -> str:
+    return f"folded ({', '.join(processing)})" if processing else "raw"
 
 
 def windows(

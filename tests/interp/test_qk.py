@@ -65,13 +65,26 @@ def test_few_names_suffice_and_float64_is_exact():
     assert all(check.residual <= 1e-12 for check in score_parts(double, trace(double, [5, 6, 7]), 2, 1, 3, 1).checks)
 
 
-def test_edits_of_the_residual_are_a_part_and_edits_of_q_break_the_check():
+def test_edits_are_a_part_of_their_own():
     run = trace(MODEL, RUN.tokens[1:], Plan((Edit.scale("resid_post", 0, value=2.0),)))
     found = score_parts(MODEL, run, 1, 0, 5, 2)
     assert found.labels[-2:] == ("edits", "bias") and found.query_side[-2].abs() > 1e-3
     assert all(check.holds for check in found.checks)
-    broken = score_parts(MODEL, trace(MODEL, RUN.tokens[1:], Plan((Edit.scale("q", 1, 0, value=2.0),))), 1, 0, 5, 2)
-    assert [check.holds for check in broken.checks] == [True, False]
+    plain = score_parts(MODEL, RUN, 1, 0, 5, 2)
+    for component in "qk":
+        run = trace(MODEL, RUN.tokens[1:], Plan((Edit.scale(component, 1, 0, value=2.0),)))
+        doubled = score_parts(MODEL, run, 1, 0, 5, 2)
+        assert all(check.holds for check in doubled.checks) and doubled.score == pytest.approx(2 * plain.score, abs=1e-4)
+        side = doubled.query_side if component == "q" else doubled.key_side
+        assert side[doubled.labels.index("edits")].item() == pytest.approx(plain.score, abs=1e-4)  # what came on top
+        other = score_parts(MODEL, run, 1, 1, 5, 2)
+        assert other.query_side[-2].abs() <= 1e-5 and other.key_side[-2].abs() <= 1e-5  # another head was not edited
+
+
+def test_a_wrong_part_breaks_the_check():
+    run = trace(MODEL, RUN.tokens[1:])
+    run.activations.cache_dict["blocks.0.hook_mlp_out"] = run.activations["mlp_out", 0] * 1.1
+    assert [check.holds for check in score_parts(MODEL, run, 1, 0, 5, 2).checks] == [True, False]
 
 
 @pytest.mark.parametrize("place", [(0, 0, 2, 3), (0, 0, 8, 0), (3, 0, 1, 0), (0, 4, 1, 0), (0, 0, -9, -9)])

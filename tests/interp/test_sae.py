@@ -1,6 +1,7 @@
 """Sparse autoencoders in the SAELens layout: written here, read, and edited; every formula by hand."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -51,6 +52,10 @@ def test_features_and_error_by_hand(tmp_path, cfg):
     x = x - x.mean(-1, keepdim=True) if centred else x
     total = sum((row - x[1:].mean(0)).pow(2).sum() for row in x[1:])
     assert found.unexplained == pytest.approx((sum(m.pow(2).sum() for m in missed[1:]) / total).item(), rel=1e-4)
+    assert found.provenance == RUN.provenance
+    for short in ([], [5]):  # one and two positions have no variance over positions
+        reading = read(sae, trace(MODEL, short))
+        assert math.isnan(reading.unexplained) and reading.error.isfinite().all()
     ids, values = found.top(3, k=4)
     assert values.tolist() == sorted(found.features[3].tolist(), reverse=True)[:4]
     assert max_difference(found.features[3, ids], values) == 0

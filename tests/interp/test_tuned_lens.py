@@ -9,6 +9,7 @@ from helpers import max_difference, random_model, tiny_config
 
 from gpt2_core import load as load_model
 from interp import tuned_lens
+from interp.folding import STEPS, fold
 from interp.lens import lens_names, logit_lens
 from interp.run import trace
 from interp.tuned_lens import TunedLens, evaluate, load, main, save, train, windows
@@ -103,6 +104,14 @@ def test_saved_and_loaded_and_refused_by_another_model(model, lens, tmp_path):
     random_model(CONFIG, seed=1).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match="belongs to"):
         load(folder, load_model(str(tmp_path / "other")))
+    with pytest.raises(
+        ValueError, match="trained on raw weights and the model has folded"
+    ):  # the same checksum, another stream
+        load(folder, fold(model))
+    own = train(fold(model), windows(text(100, 0), 2, 8), 2)
+    with pytest.raises(ValueError, match="trained on folded .* and the model has raw ones"):
+        load(save(own, tmp_path / "folded"), model)
+    assert load(tmp_path / "folded", fold(model)).processing == STEPS
     with pytest.raises(ValueError, match="checksum"):
         save(train(random_model(CONFIG), [], 0), tmp_path / "nowhere")
     (folder / "tuned_lens.safetensors").write_bytes(b"broken")
