@@ -58,7 +58,7 @@ def _many(model: GPT2) -> Measured:
     }
     low, high = summary.interval.low.item(), summary.interval.high.item()
     worst = "; ".join(f"{case.prompt} ({case.value:.2f})" for case in summary.worst)
-    return listed(rows, interval=f"{low:.2f} to {high:.2f} (95 %)", worst=worst)
+    return listed(rows, interval=f"{low:.2f} … {high:.2f} (95 %)", worst=worst)
 
 
 def _last_logits(model: GPT2, tokens: Tensor) -> Tensor:
