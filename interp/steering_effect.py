@@ -1,6 +1,7 @@
 """What a steering edit does, in numbers, before one believes a text: where it points, how large it is, and where it breaks.
 
     aim(model, prompt, edit)                    the direction: its length beside the residual stream's, the tokens it stands for
+    applied(model, prompt, edit)                the run with it has at that place what the edit says, and by how much not
     shift(before, after)                        how far the next token's distribution moved, and which tokens moved most
     sweep_values(model, prompt, edit, values)   probability of chosen tokens and loss on the prompt, for every coefficient
 
@@ -27,7 +28,7 @@ from gpt2_core.model import GPT2
 from gpt2_core.streaming import words_of
 from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
 from interp.intervene import Apply, PlanHook, application, compile_plan, paired_texts, sources
-from interp.run import Provenance, Run, prompt_ids, provenance, trace
+from interp.run import Check, Provenance, Run, judged, prompt_ids, provenance, trace
 from interp.weights import Ends, vector_effect
 
 SWEPT = ("add", "contrast", "clamp", "project", "scale")
@@ -79,6 +80,30 @@ def aim(model: GPT2, prompt: str | Sequence[int], edit: Edit, *, plan: Plan = NO
     residual = x[min(1, len(x) - 1) :].norm(dim=-1).mean().item()
     ends = vector_effect(model, vectors, k)
     return Aim(vectors, vectors.norm(dim=-1), residual, along, ends, plus, minus, run.provenance)
+
+
+@torch.no_grad()
+def applied(model: GPT2, prompt: str | Sequence[int], edit: Edit, *, plan: Plan = NO_EDITS, bos: bool = True) -> Check:
+    """Whether the run with the edit has, at its place, exactly what the edit says: the direction more, or its share at the value.
+
+    residual: the largest miss over the length of the activation there (of a neuron: over 1, if that is longer).
+    """
+    name = edit.hook_name
+    before, after = (trace(model, prompt, p, bos, [name]).activations[name].float() for p in (plan, plan.add(edit)))
+    if edit.neuron is not None:
+        miss = (after[:, edit.neuron] - edit.value).abs() / max(1.0, abs(edit.value))
+    else:
+        source = sources(model, Plan((edit,)), bos)[0].float()
+        if edit.op == "add":
+            wanted = before + edit.value * source
+        elif edit.op == "contrast":
+            n = min(len(source), len(before))
+            wanted = torch.cat([before[:n] + edit.value * source[:n], before[n:]])
+        else:
+            unit, target = source / source.norm(), 0.0 if edit.op == "project" else edit.value
+            wanted = before + torch.outer(target - before @ unit, unit)
+        miss = (after - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp(min=1)
+    return judged("the edit does what it says at its place", miss.max().item(), model.cfg.dtype)
 
 
 def _wide(edit: Edit) -> bool:

@@ -10,7 +10,7 @@ from helpers import max_difference, random_model, tiny_config
 from gpt2_core.tokenizer import Tokenizer
 from interp.edits import Edit, Plan
 from interp.run import trace
-from interp.steering_effect import aim, shift, sweep_values
+from interp.steering_effect import aim, applied, shift, sweep_values
 
 MODEL = random_model(tiny_config(n_layers=2, d_model=32), tokenizer=Tokenizer.load())
 PROMPT, PLAN = "When the old clock struck", Plan((Edit.zero("z", 0, 1),))
@@ -112,3 +112,13 @@ def test_what_has_no_direction_or_value_is_refused():
         sweep_values(MODEL, PROMPT, Edit.zero("z", 0), (1,), TARGETS)
     with pytest.raises(ValueError, match="not the same"):
         shift(trace(MODEL, PROMPT), trace(MODEL, "other"))
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_an_edit_does_what_it_says_and_another_does_not(case, monkeypatch):
+    check = applied(MODEL, PROMPT, EDITS[case], plan=PLAN)
+    assert check.holds and check.residual <= 1e-5
+    half = EDITS[case].value / 2
+    real = Plan.add
+    monkeypatch.setattr(Plan, "add", lambda plan, edit: real(plan, replace(edit, value=half)))
+    assert not applied(MODEL, PROMPT, EDITS[case], plan=PLAN).holds
