@@ -14,16 +14,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.run import Check, Run
+from interp.run import Check, Provenance, Run
 
 
 @dataclass(frozen=True)
 class AttentionPatterns:
-    """values: Float [layer head query key], rows sum to 1 unless edited; check: how far they are from it."""
+    """values: Float [layer head query key], rows sum to 1 unless edited; check: how far they are from it.
+
+    provenance: of the run; None for patterns that were made, and not read from one.
+    """
 
     values: Float[Tensor, "layer head query key"]
     strings: tuple[str, ...]
     check: Check
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class HeadStatistics:
     sink: Float[Tensor, "layer head"]
     even: dict[str, float]
     check: Check
+    provenance: Provenance | None
 
 
 def pattern_names(n_layers: int) -> list[str]:
@@ -52,7 +57,7 @@ def patterns(run: Run) -> AttentionPatterns:
     names = [name for name in run.activations if name.endswith("attn.hook_pattern")]
     values = torch.stack([run.activations[name] for name in names])
     residual = (values.float().sum(-1) - 1).abs().max().item()
-    return AttentionPatterns(values, run.strings, rows_check(residual, values.dtype))
+    return AttentionPatterns(values, run.strings, rows_check(residual, values.dtype), run.provenance)
 
 
 def rows_check(residual: float, dtype: torch.dtype) -> Check:
@@ -77,7 +82,7 @@ def statistics(result: AttentionPatterns) -> HeadStatistics:
         "distance": sum(q / 2 for q in queries) / len(queries),
         "sink": sum(1 / (q + 1) for q in queries) / len(queries),
     }
-    return HeadStatistics(entropy, distance, sink, even, result.check)
+    return HeadStatistics(entropy, distance, sink, even, result.check, result.provenance)
 
 
 def _row_statistics(pattern: Float[Tensor, "head query key"]) -> tuple[Tensor, Tensor, Tensor]:

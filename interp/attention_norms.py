@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gpt2_core.model import GPT2
-from interp.run import Check, Run
+from interp.run import Check, Provenance, Run
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class AttentionNorms:
     together: Float[Tensor, "layer query key"]
     strings: tuple[str, ...]
     check: Check
+    provenance: Provenance
 
     @property
     def shares(self) -> Float[Tensor, "layer head query key"]:
@@ -55,6 +56,7 @@ class HeadVectors:
     vectors: Float[Tensor, "key d_model"]
     result: Float[Tensor, " d_model"]
     check: Check
+    provenance: Provenance
 
 
 def norm_names(n_layers: int) -> list[str]:
@@ -68,7 +70,7 @@ def attention_norms(model: GPT2, run: Run) -> AttentionNorms:
     columns = zip(*(_layer(model, run, layer) for layer in range(model.config.n_layers)))
     value_weighted, norms, together, misses = columns
     tables = (torch.stack(column) for column in (value_weighted, norms, together))
-    return AttentionNorms(*tables, run.strings, _check(max(misses), model.cfg.dtype))
+    return AttentionNorms(*tables, run.strings, _check(max(misses), model.cfg.dtype), run.provenance)
 
 
 @torch.no_grad()
@@ -78,7 +80,7 @@ def head_vectors(model: GPT2, run: Run, layer: int, head: int, query: int = -1) 
     W_O = model.h[layer].attn.W_O[head].to(v)
     vectors = pattern[head, query, :, None] * (v[:, head] @ W_O)
     result = z[query, head] @ W_O
-    return HeadVectors(vectors, result, _check(_miss(vectors.sum(0), result), model.cfg.dtype))
+    return HeadVectors(vectors, result, _check(_miss(vectors.sum(0), result), model.cfg.dtype), run.provenance)
 
 
 def _parts(run: Run, layer: int) -> tuple[Tensor, Tensor, Tensor]:

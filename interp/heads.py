@@ -24,6 +24,7 @@ from gpt2_core.hooks import Watch
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
+from interp.run import Provenance, provenance
 
 LOWEST, HIGHEST = 100, 20000  # ids of ordinary tokens, neither single bytes nor the rarest
 
@@ -44,6 +45,7 @@ class HeadScores:
     second_copy_loss: float
     length: int
     seed: int
+    provenance: Provenance
 
     @property
     def gain(self) -> float:
@@ -82,7 +84,8 @@ def scores(model: GPT2, seed: int = 0, batch: int = 4, length: int = 50, plan: P
     first, second = _copy_losses(logits, tokens.to(logits.device), length)
     table = {role: torch.stack(rows) for role, rows in kept.items()}
     chance = {role: _chance(start, 2 * length) for role, (_, start) in offsets.items()}
-    return HeadScores(**table, chance=chance, first_copy_loss=first, second_copy_loss=second, length=length, seed=seed)
+    losses = {"first_copy_loss": first, "second_copy_loss": second}
+    return HeadScores(**table, **losses, chance=chance, length=length, seed=seed, provenance=provenance(model, plan, bos=False))
 
 
 def _mean_at_offset(pattern: Float[Tensor, "batch head query key"], back: int, start: int) -> Float[Tensor, " head"]:

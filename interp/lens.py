@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gpt2_core.distribution import entropy, kl
 from gpt2_core.model import GPT2
-from interp.run import Check, Run
+from interp.run import Check, Provenance, Run
 
 LAYER_NORMS = ("recomputed", "frozen")
 Translate = Callable[[str, Tensor], Tensor]  # (hook name, residual stream [pos d_model]) -> what to read instead
@@ -47,7 +47,8 @@ class LogitLens:
     target_rank: Int[Tensor, "row pos"]
     kl_to_final: Float[Tensor, "row pos"]
     check: Check
-    layer_norm: str = "recomputed"
+    layer_norm: str
+    provenance: Provenance
 
 
 def lens_names(n_layers: int, mid: bool = False) -> list[str]:
@@ -102,6 +103,8 @@ def logit_lens(
     layer_norm: "recomputed" for each layer or "frozen" at the last layer's scale. translate: a tuned lens.
     """
     final = run.logits.float().log_softmax(-1)
+    if target is not None and not 0 <= target < final.shape[-1]:
+        raise ValueError(f"Token {target} is not in the vocabulary of {final.shape[-1]}; give an id in it.")
     tracked = final.argmax(-1) if target is None else torch.full((len(run),), target, device=final.device)
     rows = []
     for logits in read_rows(model, run, mid, layer_norm, translate):
@@ -109,7 +112,8 @@ def logit_lens(
         rows.append((*_row(logprobs, tracked, k), kl(final, logprobs) / math.log(2)))
     residual = (logits - run.logits.float()).abs().max().item()
     columns = [torch.stack(column) for column in zip(*rows)]
-    return LogitLens(labels(model.config.n_layers, mid), *columns, final_check(model, residual), layer_norm)
+    check = final_check(model, residual)
+    return LogitLens(labels(model.config.n_layers, mid), *columns, check, layer_norm, run.provenance)
 
 
 def final_check(model: GPT2, residual: float) -> Check:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.distribution import entropy, taken
-from interp.run import Check, Run
+from interp.run import Check, Provenance, Run
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class NextTokens:
     logits: Float[Tensor, " k"]
     entropy: float
     check: Check
+    provenance: Provenance
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,6 +42,7 @@ class TokenStatistics:
     surprisal: Float[Tensor, " pos"]
     entropy: Float[Tensor, " pos"]
     rank: Int[Tensor, " pos"]
+    provenance: Provenance
 
     @property
     def mean_surprisal(self) -> float:
@@ -60,7 +62,8 @@ def next_tokens(run: Run, position: int = -1, k: int = 20) -> NextTokens:
     top = p.topk(min(k, len(p)))
     undecided = entropy(run.logits[at].float().log_softmax(-1)).item() / math.log(2)
     check = Check("probabilities sum to 1", abs(p.sum().item() - 1), 1e-4)
-    return NextTokens(at, top.indices, top.values, run.logits[at].float()[top.indices], undecided, check)
+    logits = run.logits[at].float()[top.indices]
+    return NextTokens(at, top.indices, top.values, logits, undecided, check, run.provenance)
 
 
 def probability_of(run: Run, ids: list[int], position: int = -1) -> Float[Tensor, " n"]:
@@ -76,4 +79,4 @@ def token_statistics(run: Run) -> TokenStatistics:
         logprobs = logits.float().log_softmax(-1)
         columns.append(tuple(column.cpu() for column in (*taken(logprobs, target), entropy(logprobs))))
     logprob, rank, nats = (torch.cat(parts) for parts in zip(*columns))
-    return TokenStatistics(logprob, -logprob / math.log(2), nats / math.log(2), rank)
+    return TokenStatistics(logprob, -logprob / math.log(2), nats / math.log(2), rank, run.provenance)

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gpt2_core.model import GPT2
-from interp.run import Check, Run
+from interp.run import Check, Provenance, Run
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class ScoreParts:
     labels: tuple[str, ...]
     table: Float[Tensor, "query_part key_part"]
     checks: tuple[Check, ...]
+    provenance: Provenance
 
     @property
     def query_side(self) -> Float[Tensor, " query_part"]:
@@ -96,7 +97,8 @@ def score_parts(model: GPT2, run: Run, layer: int, head: int, query: int, key: i
         Check(name, (total - score).abs().item() / max(1.0, abs(score.item())), 5e-2 if half else 1e-4)
         for name, total in (("dimensions sum to the score", dimensions.sum()), ("parts sum to the score", table.sum()))
     )
-    return ScoreParts(layer, head, query, key, score.item(), dimensions.float(), labels, table.float(), checks)
+    sums = dimensions.float(), labels, table.float(), checks
+    return ScoreParts(layer, head, query, key, score.item(), *sums, run.provenance)
 
 
 def _projected(

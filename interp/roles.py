@@ -35,6 +35,7 @@ from gpt2_core.streaming import end_id
 from interp.edits import NO_EDITS, Plan
 from interp.heads import repeated_random_tokens, scores
 from interp.intervene import compile_plan
+from interp.run import Provenance, provenance
 
 ATTENTION_ROLES = ("previous_token", "duplicate_token", "induction")
 THRESHOLDS = {"previous_token": 0.4, "duplicate_token": 0.4, "induction": 0.4, "copy": 0.5, "negative_copy": 0.5}
@@ -64,6 +65,7 @@ class Role:
     null: Spread
     threshold: float
     seeds: tuple[int, ...]
+    provenance: Provenance
 
     @property
     def given(self) -> Bool[Tensor, "layer head"]:
@@ -106,6 +108,7 @@ def attention_roles(
             Spread.of([one[name] for one in nulls]),
             limits[name],
             tuple(seeds),
+            provenance(model, plan, bos=False),
         )
         for name in ATTENTION_ROLES
     )
@@ -162,7 +165,7 @@ def copy_role(
     own, *others = _copied(model, distinct, targets, -1.0 if negative else 1.0, plan)
     name = "negative_copy" if negative else "copy"
     limit = {**THRESHOLDS, **(thresholds or {})}[name]
-    return Role(name, Spread.of([own]), Spread.of(others), limit, tuple(seeds))
+    return Role(name, Spread.of([own]), Spread.of(others), limit, tuple(seeds), provenance(model, plan, bos=True))
 
 
 def copy_scores(

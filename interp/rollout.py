@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.attention import AttentionPatterns
-from interp.run import Check, position_in
+from interp.run import Check, Provenance, position_in
 
 MAX_FLOW_TOKENS = 64  # each key is its own max-flow over a graph of layers x tokens^2 / 2 edges
 
@@ -39,6 +39,7 @@ class Rollout:
     even: Float[Tensor, "layer position token"]
     strings: tuple[str, ...]
     check: Check
+    provenance: Provenance | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Flow:
     position: int
     strings: tuple[str, ...]
     check: Check
+    provenance: Provenance | None
 
     @property
     def shares(self) -> Float[Tensor, " token"]:
@@ -70,7 +72,8 @@ def rollout(result: AttentionPatterns) -> Rollout:
     """Attention rollout after every layer."""
     values = _products(layer_weights(result))
     residual = (values.sum(-1) - 1).abs().max().item()
-    return Rollout(values, _products(_even(result)), result.strings, Check("rollout rows sum to 1", residual, 1e-4))
+    check = Check("rollout rows sum to 1", residual, 1e-4)
+    return Rollout(values, _products(_even(result)), result.strings, check, result.provenance)
 
 
 def flow(result: AttentionPatterns, position: int = -1) -> Flow:
@@ -89,7 +92,8 @@ def flow(result: AttentionPatterns, position: int = -1) -> Flow:
     values[: at + 1] = torch.tensor([_max_flow(weights, token, at) for token in range(at + 1)])
     limit = torch.minimum(weights[0].sum(0), weights[-1, at].sum())
     excess = (values[: at + 1].double() - limit).max().clamp(min=0).item()
-    return Flow(values, at, result.strings, Check("flow stays within the capacities", excess, 1e-4))
+    check = Check("flow stays within the capacities", excess, 1e-4)
+    return Flow(values, at, result.strings, check, result.provenance)
 
 
 def _products(weights: Float[Tensor, "layer position token"]) -> Float[Tensor, "layer position token"]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from gpt2_core.distribution import entropy, jensen_shannon, kl, total_variation
 from gpt2_core.model import GPT2
 from interp.lens import Translate, final_check, labels, read_rows
-from interp.run import Check, Run
+from interp.run import Check, Provenance, Run
 
 CHUNK = 128  # positions at a time: a few tables of [128 d_vocab] floats
 
@@ -45,6 +45,7 @@ class Trajectory:
     step_js: Float[Tensor, "step pos"]
     step_tv: Float[Tensor, "step pos"]
     check: Check
+    provenance: Provenance
 
     def means(self) -> dict[str, list[float]]:
         """Each statistic per row (or step), averaged over the positions where it is known."""
@@ -67,7 +68,7 @@ def trajectory(
         worst = max(worst, (last - final).abs().max().item())
         parts.append(columns)
     tables = [torch.cat(pieces, -1) for pieces in zip(*parts)]
-    return Trajectory(labels(model.config.n_layers, mid), *tables, final_check(model, worst))
+    return Trajectory(labels(model.config.n_layers, mid), *tables, final_check(model, worst), run.provenance)
 
 
 def _chunk(rows, final: Float[Tensor, "pos d_vocab"], following: Int[Tensor, " pos"]) -> tuple[list[Tensor], Tensor]:

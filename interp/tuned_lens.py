@@ -36,7 +36,9 @@ from gpt2_core import load as load_model
 from gpt2_core.distribution import kl
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
+from interp.edits import NO_EDITS
 from interp.lens import labels, lens_names
+from interp.run import Provenance, begins_with_end, provenance
 
 TENSORS, JSON, FORMAT = "tuned_lens.safetensors", "tuned_lens.json", 1
 
@@ -75,6 +77,7 @@ class LensQuality:
     labels: tuple[str, ...]
     logit_lens: tuple[float, ...]
     tuned_lens: tuple[float, ...]
+    provenance: Provenance
 
 
 def _translated(resid: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -148,8 +151,9 @@ def _divergence(model: GPT2, resid: Tensor, final: Tensor) -> Tensor:
 @torch.no_grad()
 def evaluate(model: GPT2, batches: Iterable[Int[Tensor, "batch pos"]], lens: TunedLens, mid: bool = False) -> LensQuality:
     """How much of the final prediction each row misses on some text, with and without the translators."""
-    names, sums, count = lens_names(model.config.n_layers, mid), [], 0
+    names, sums, count, bos = lens_names(model.config.n_layers, mid), [], 0, True
     for batch in batches:
+        bos = bos and begins_with_end(model, batch)
         logits, cache = model.run_with_cache(batch, names)
         final = logits.float().log_softmax(-1)
         both = [[_divergence(model, x, final).item() for x in (cache[name], lens(name, cache[name]))] for name in names]
@@ -158,7 +162,8 @@ def evaluate(model: GPT2, batches: Iterable[Int[Tensor, "batch pos"]], lens: Tun
     if not count:
         raise ValueError("No text was given to evaluate the lens on; give at least one batch.")
     means = torch.stack(sums).sum(0) / count / math.log(2)
-    return LensQuality(labels(model.config.n_layers, mid), tuple(means[:, 0].tolist()), tuple(means[:, 1].tolist()))
+    columns = (tuple(column) for column in means.T.tolist())
+    return LensQuality(labels(model.config.n_layers, mid), *columns, provenance(model, NO_EDITS, bos))
 
 
 def save(lens: TunedLens, folder: str | Path) -> Path:

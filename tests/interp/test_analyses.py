@@ -99,6 +99,8 @@ def test_lens_equals_transformer_lens(mid):
 
 
 def test_lens_tracks_a_given_token():
+    with pytest.raises(ValueError, match="not in the vocabulary of 50257"):
+        lens.logit_lens(MODEL, RUN, target=50257)
     target = RUN.tokens[3]
     result = lens.logit_lens(MODEL, RUN, target=target)
     p = RUN.logits.softmax(-1)

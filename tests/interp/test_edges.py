@@ -49,6 +49,7 @@ MODELS = {
 }
 PLAN = Plan((Edit.scale("mlp_out", 0, value=1.5), Edit.scale("resid_post", 0, value=0.8)))
 METRIC = metrics.logit_diff(3, 5)
+BEFORE_OR_AFTER = (trajectory.Trajectory, predictions.TokenStatistics)  # NaN where there is no token before, or after
 ANSWERS = metrics.answer_metric("logit_difference", [[3]], [[5]])
 
 
@@ -56,7 +57,7 @@ def of_a_run(model, tokens, plan):
     run = trace(model, tokens, plan, bos=False)
     target, last = logit(model, 3, minus=5), model.config.n_layers - 1
     patterns = attention.patterns(run)
-    yield from (predictions.next_tokens(run), lens.logit_lens(model, run, mid=True))
+    yield from (predictions.next_tokens(run), predictions.token_statistics(run), lens.logit_lens(model, run, mid=True))
     yield from (lens.logit_lens(model, run, layer_norm="frozen"), trajectory.trajectory(model, run))
     yield from (patterns, rollout.rollout(patterns), rollout.flow(patterns), attention_norms.attention_norms(model, run))
     yield from (each(model, run, target) for each in (attribution.by_layer, attribution.by_head, attribution.by_neuron))
@@ -100,11 +101,14 @@ def test_checks_hold_and_numbers_are_finite(kind, length, plan):
     results = [*of_a_run(model, clean, plan), *of_a_pair(model, clean, corrupted, plan)]
     seen = 0
     for result in results:
+        came = result.provenance
+        assert (came.plan, came.bos, came.weights) == (plan.to_json(), False, "folded" if kind == "folded" else "raw")
+        assert came.dtype == str(model.cfg.dtype).removeprefix("torch.") and came.device == "cpu"
         for number in numbers(result):
             if isinstance(number, Check):
                 seen += 1
                 assert number.holds, (type(result).__name__, number)
-            elif number.is_floating_point() and not isinstance(result, trajectory.Trajectory):
+            elif number.is_floating_point() and not isinstance(result, BEFORE_OR_AFTER):
                 assert number.isfinite().all(), type(result).__name__
     assert seen > 20
 
@@ -122,5 +126,6 @@ def test_weights_at_the_edges(kind):
     found += [weights_composition.composition(model, mode) for mode in "QKV"]
     for number in (number for result in found for number in numbers(result)):
         assert not number.is_floating_point() or number.isfinite().all()
+    assert scores.provenance.weights == ("folded" if kind == "folded" else "raw") and not scores.provenance.bos
     shape = (model.config.n_layers, model.config.n_heads)
     assert scores.induction.shape == weights.copying(model).scores.shape == shape
