@@ -19,7 +19,7 @@ _HOOKS = {
 def metric_code(q: Question) -> tuple[str, str]:
     """(import, lines) that make `metric` of our library; `clean` and `corrupted` are there."""
     if q.measure == "kl":
-        lines = "metric = kl(trace(model, clean, plan, bos=False).logits[-1])"
+        lines = f"metric = kl(trace(model, clean[{int(q.bos)}:], plan, bos={q.bos}).logits[-1])"
         return "from interp import trace\nfrom interp.metrics import kl", lines
     line = f"metric = answer_metric({q.measure!r}, [{list(q.correct)}], [{list(q.wrong)}]).alone(0)"
     return "from interp.metrics import answer_metric", line

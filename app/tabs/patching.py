@@ -7,6 +7,7 @@ from functools import partial
 
 import gradio as gr
 
+from app.components.message import message, message_value
 from app.components.panel import panel, panel_value
 from app.components.token_pair import PairColumn, token_pair, token_pair_value
 from app.page import Page
@@ -16,7 +17,7 @@ from app.setting import Setting
 from app.state import PageState
 from app.tabs import patching_cell, patching_maps
 from app.tabs.patching_job import TAB, menu
-from app.tabs.patching_words import advice, answer_text
+from app.tabs.patching_words import advice, answer_text, problem_text
 from app.text import words
 
 
@@ -64,6 +65,8 @@ def _measure(page: Page) -> None:
     menu(page, pairs.MODE, mode)
     for setting, box in zip((pairs.ANSWER, pairs.OTHER), boxes):
         page.control(setting, box)
+    problem = message("gb_patching_problem")
+    page.shows(TAB, [problem], _problem, depends=lambda s: s.settings_of(TAB).but(tab=TAB, layer=0, head=0, position=None))
     page.shows(TAB, boxes, _hints, depends=lambda s: (_texts(s), s.bos, s.lang))
 
 
@@ -105,6 +108,16 @@ def _hints(view: View) -> list:
     if own is None:
         return [gr.update(placeholder="") for _ in range(2)]
     return [gr.update(placeholder=t("patching.answer_hint", token=answer_text(t, view, ids))) for ids in own]
+
+
+def _problem(view: View) -> list:
+    said = problem_text(view)
+    shown = pairs.alignment(view)  # what the strip says already is not said twice
+    return [
+        message_value(
+            "" if said and not (shown.matches and shown.changes) else said, close=words(view.state.lang)("page.close")
+        )
+    ]
 
 
 def _strip(view: View) -> list:

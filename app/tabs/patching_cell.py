@@ -52,7 +52,7 @@ def _render(view: View) -> list:
         before = run.before or [None] * len(run.ids)
         rows = [NextToken(*row) for row in zip(view.show(run.ids), run.ids, run.p, before)]
         label, edited = t(f"patching.cell_{name}"), run.before is not None
-        bars.append(next_token_value(rows, text=text, label=label, layout="compact", edited=edited, scale=scale, export=None))
+        bars.append(next_token_value(rows, text=text, label=label, edited=edited, scale=scale, export=None))
     return [_head(view, place), *bars, gr.update(interactive=_edit(view, place) is not None)]
 
 

@@ -17,7 +17,7 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs.patching_job import TAB, Work, menu, offer
-from app.tabs.patching_words import metric_text, number, problem_text, unit_text
+from app.tabs.patching_words import metric_text, number, unit_text
 from app.text import Words, words
 from interp.edits import NO_EDITS
 from interp.patching import OF_HEADS
@@ -45,7 +45,6 @@ def build(page: Page) -> None:
     page.control(NORMALISED, normalised)
     work = Work(cost=_cost, begun=_begun, steps=_steps)
     offer(page, "gb_patching_maps", [stream_head, heads_head, left, right], work, _draw, depends=_depends)
-    page.shows(TAB, [stream_head], _problem, depends=_depends)
     page.changes(left.cellselect, lambda s, event: _chosen(s, "stream", event), event_data=True)
     page.changes(right.cellselect, lambda s, event: _chosen(s, "heads", event), event_data=True)
     page.hands_out(stream_head, lambda view: scripts.map_evidence(view, _asked(view)[0]))
@@ -60,11 +59,6 @@ def _depends(state: PageState) -> tuple:
 
 def _asked(view: View) -> tuple[Asked, Asked]:
     return service.asked(view, pairs.question(view))
-
-
-def _problem(view: View) -> list:
-    said = problem_text(view)
-    return [panel_value(said) if said else gr.skip()]
 
 
 def _cost(view: View) -> service.Cost:

@@ -28,7 +28,7 @@ async function draw() {
 }
 const at = (row, column) => data[row * value.columns.length + column];
 const digits = () => (value.bound >= 100 ? 0 : value.bound >= 10 ? 1 : value.bound >= 0.5 ? 2 : value.bound >= 0.05 ? 3 : Math.min(8, 2 - Math.floor(Math.log10(value.bound))));
-const shown = (x) => G.num(x, digits());
+const shown = (x) => G.num(x, digits()).replace(/^\u2212(0(\.0*)?)$/, "$1"); // no minus before zero
 function colour(x) {
   const far = (x - value.center) / value.bound;
   return value.diverging ? G.div(Math.max(-1, Math.min(1, far))) : G.seq(far);
