@@ -15,11 +15,13 @@ TABS = (
     "heads",
     "attribution",
     "patching",
+    "steering",
     "anatomy",
     "zero_shot",
     "lens",
     "training",
     "scaling",
+    "literature",
 )
 LANGUAGES = ("en", "ko")
 MAX_PROMPT = 20_000  # characters; the context is what really limits

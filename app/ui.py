@@ -19,15 +19,18 @@ from app.tabs import (
     header,
     heads,
     lens,
+    literature,
     patching,
     playground,
     probabilities,
     scaling,
+    steering,
     training,
     zero_shot,
 )
 
 BUILDERS = {
+    "steering": steering.build,
     "playground": playground.build,
     "probabilities": probabilities.build,
     "attention": attention.build,
@@ -39,6 +42,7 @@ BUILDERS = {
     "lens": lens.build,
     "training": training.build,
     "scaling": scaling.build,
+    "literature": literature.build,
 }
 
 

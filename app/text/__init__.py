@@ -19,11 +19,14 @@ from app.text import (
     heads,
     heads_card,
     lens,
+    literature,
+    literature_checks,
     page,
     patching,
     playground,
     probabilities,
     scaling,
+    steering,
     training,
     zero_shot,
 )
@@ -47,6 +50,9 @@ PARTS = (
     lens,
     training,
     scaling,
+    literature,
+    literature_checks,
+    steering,
 )
 EN: dict[str, str] = {key: text for part in PARTS for key, text in part.EN.items()}
 KO: dict[str, str] = {key: text for part in PARTS for key, text in part.KO.items()}
