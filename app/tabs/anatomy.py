@@ -36,6 +36,7 @@ def build(page: Page) -> None:
             drawn = anatomy_map("gb_anatomy_map")
         with gr.Column(scale=2, min_width=320):
             card = anatomy_card("gb_anatomy_card")
+            anatomy_words.build(page)
     only = lambda s: s.settings_of("anatomy").but(tab="anatomy", settings=(("anatomy.point", POINT.of(s)),))  # noqa: E731
     page.shows("anatomy", [head], _head, depends=lambda s: s.but(tab="anatomy", settings=(), layer=0, head=0))
     page.shows("anatomy", [drawn], _map, depends=only)
@@ -44,11 +45,7 @@ def build(page: Page) -> None:
     page.changes(card.opentab, _open, event_data=True)
     page.hands_out(head, anatomy_script.way_evidence)
     anatomy_steps.build(page)
-    with gr.Row():
-        with gr.Column(min_width=320):
-            anatomy_mlp.build(page)
-        with gr.Column(min_width=320):
-            anatomy_words.build(page)
+    anatomy_mlp.build(page)
 
 
 def _choose(state: PageState, event) -> PageState:
@@ -70,9 +67,8 @@ def _head(view: View) -> list:
     badges = []
     for check in way.checks:
         title = t("page.check_title", name=t(f"anatomy.check_{check.name}"), residual=check.residual, tolerance=check.tolerance)
-        parts = "anatomy.sum_holds" if check.holds else "anatomy.sum_fails"
-        other = "page.checked" if check.holds else "page.check_failed"
-        badges.append(Badge(t(parts if check.name == "parts" else other), title, ok=check.holds))
+        said_of = f"anatomy.{check.name}_hold" if check.holds else "page.check_failed"
+        badges.append(Badge(t(said_of), title, ok=check.holds))
     exports = Exports("gb_anatomy_map", "anatomy", t.section("panel"))
     return [panel_value(" ".join(said), help=t("anatomy.help"), help_label=t("page.help"), badges=badges, exports=exports)]
 

@@ -23,18 +23,18 @@ window.Glassbox.anatomy = window.Glassbox.anatomy || ((v, W) => {
   const place = (layer) => (layer === null ? "" : `${fill(t.layer, { layer })}, `);
   const marked = (name) => edited.has(name);
   function chip(name, layer, x, y, shape, w0 = 0) {
-    const label = t[name], w = Math.max(w0, 8 + 6.6 * Math.max([...label].length, 0.92 * shape.length)), box = [x, y, w, 34], changed = marked(hook(name, layer));
+    const label = t[name], w = Math.max(w0, 10 + Math.max(7.3 * [...label].reduce((n, c) => n + (c.charCodeAt(0) > 0x1100 ? 1.6 : 1), 0), 6.5 * shape.length)), box = [x, y, w, 34], changed = marked(hook(name, layer));
     return { w, svg: point(name, layer, null, box, [rect(x, y, w, 34, { fill: panel, stroke: changed ? css("--gb-warn") : strong, "stroke-width": changed ? 2 : 1, rx: 4 }), text(x + 5, y + 14, label, { "font-weight": 600, "font-size": 11.5, "font-family": css("--gb-sans") }), text(x + 5, y + 28, shape, { fill: muted, "font-size": 10.5 })], `${place(layer)}${label}, ${shape}`) };
   }
   const hook = (name, layer) => (layer === null ? name : `blocks.${layer}.hook_${name}`);
   /* What a part adds: a bar of the river's scale, into the river. */
   function adds(y, [norm, cosine], name, layer, room) {
-    const w = Math.max(1, norm * scale), shown = Math.min(w, room - 4), colour = G.div(Math.max(-1, Math.min(1, cosine)));
-    const right = cx + (RW / 2), label = narrow ? sig(norm) : `${sig(norm)}  cos ${cosine >= 0 ? "+" : "\u2212"}${Math.abs(cosine).toFixed(2)}`;
+    const w = Math.max(1, norm * scale), shown = Math.min(w, room - 4), colour = cosine === null ? css("--gb-seq-3") : G.div(Math.max(-1, Math.min(1, cosine)));
+    const right = cx + (RW / 2), label = narrow || cosine === null ? sig(norm) : `${sig(norm)}  cos ${cosine >= 0 ? "+" : "\u2212"}${Math.abs(cosine).toFixed(2)}`;
     under.push(sx("path", { d: `M${X} ${y}H${cx}`, stroke: strong, "stroke-width": 1, "stroke-dasharray": "2 3", fill: "none" }));
     return point(name, layer, null, [X, y - 8, A + NUM, 16], [rect(X, y - 4, shown, 8, { fill: colour, stroke: strong, "stroke-width": 0.75 }), text(X + shown + 6, y + 4, label, { fill: muted, "font-size": 11 }),
       sx("circle", { cx: right + 10, cy: y, r: 7, fill: panel, stroke: strong }), text(right + 10, y + 4, "+", { "text-anchor": "middle" })],
-      `${place(layer)}${t[name]}, ${fill(t.norm, { norm: sig(norm) })}, ${fill(t.along, { cosine: cosine.toFixed(2) })}`);
+      `${place(layer)}${t[name]}, ${fill(t.norm, { norm: sig(norm) })}, ${cosine === null ? "" : fill(t.along, { cosine: cosine.toFixed(2) })}`);
   }
   /* A stretch of the river that can be selected. */
   function bank(name, layer, y, h, norm) {
@@ -44,9 +44,12 @@ window.Glassbox.anatomy = window.Glassbox.anatomy || ((v, W) => {
       `${place(layer)}${t[name]}, ${fill(t.norm, { norm: sig(norm) })}`, { width: RW + 3, x: cx - RW / 2 - 1.5 }));
     return w;
   }
-  function cells(layer, y, h, x, width) {
-    const w = width / s.heads, gap = w > 6 ? 1.5 : w > 3 ? 0.6 : 0;
-    return v.heads[layer].map((norm, head) => {
+  /* The heads of a layer, a cell each; `least` wide ones take several rows. */
+  const rowsOf = (width, least) => Math.ceil(s.heads / Math.max(1, Math.min(s.heads, Math.floor(width / least))));
+  function cells(layer, top, h, left, width, least = 1) {
+    const across = Math.ceil(s.heads / rowsOf(width, least)), w = width / across, gap = w > 6 ? 1.5 : w > 3 ? 0.6 : 0;
+    return v.heads[layer].map((norm, i) => {
+      const x = left - (i - (i % across)) * w, y = top + Math.floor(i / across) * (h + 4), head = i;
       const gone = off.has(`${layer}.${head}`), colour = G.seq(norm / headMost), name = `L${layer}H${head}`;
       return point("result", layer, head, [x + head * w, y, w - gap, h], [rect(x + head * w, y, w - gap, h, { fill: gone ? "none" : colour, stroke: strong, "stroke-width": 0.6 }),
         gone ? sx("path", { d: `M${x + head * w} ${y}l${w - gap} ${h}m0 ${-h}l${gap - w} ${h}`, stroke: css("--gb-error") }) : "",
@@ -64,7 +67,10 @@ window.Glassbox.anatomy = window.Glassbox.anatomy || ((v, W) => {
   /* ---- where the parameters are: in true proportion --------------------------------------------------------- */
   let y = 14;
   const p = v.parameters, total = p.embed + p.pos_embed + s.layers * (p.attention + p.mlp + p.layer_norms) + p.ln_final + p.unembed;
-  out.push(text(0, y, fill(t.parameters, { total: count(total), layers: s.layers, heads: s.heads, d_model: s.d_model, d_head: s.d_head }), { "font-family": css("--gb-sans"), fill: muted }));
+  const said = fill(t.parameters, { total: count(total), layers: s.layers, heads: s.heads, d_model: s.d_model, d_head: s.d_head }), lines = [""];
+  for (const word of said.split(" ")) if (`${lines.at(-1)} ${word}`.length * (/[\uac00-\ud7a3]/.test(said) ? 8.6 : 6.4) < W) lines.push(`${lines.pop()} ${word}`.trim()); else lines.push(word);
+  for (const one of lines) { out.push(text(0, y, one, { "font-family": css("--gb-sans"), fill: muted })); y += 16; }
+  y -= 16;
   y += 8;
   let x = 0;
   const part = (n, colour, name, layer, label) => {
@@ -82,8 +88,9 @@ window.Glassbox.anatomy = window.Glassbox.anatomy || ((v, W) => {
   if (p.unembed) part(p.unembed, css("--gb-seq-3"), "logits", null, `${t.unembed} ${count(p.unembed)}`);
   y += 34;
   [[css("--gb-cat-2"), `${t.attention} ${count(p.attention)}`], [css("--gb-cat-3"), `${t.mlp} ${count(p.mlp)}`]].reduce((at, [colour, label]) => {
-    out.push(rect(at, y - 8, 9, 9, { fill: colour }), text(at + 13, y, fill(t.stream, { what: label }), { fill: muted, "font-size": 11 }));
-    return at + 30 + 6.7 * fill(t.stream, { what: label }).length;
+    const said = narrow ? label : fill(t.stream, { what: label });
+    out.push(rect(at, y - 8, 9, 9, { fill: colour }), text(at + 13, y, said, { fill: muted, "font-size": 11 }));
+    return at + 30 + 6.9 * said.length;
   }, 0);
   y += 14;
 
@@ -94,7 +101,7 @@ window.Glassbox.anatomy = window.Glassbox.anatomy || ((v, W) => {
   const where = narrow ? [X, y + 40] : [X + head.w + 8, y];
   out.push(chip("pos_embed", null, where[0], where[1], `W_pos[${s.n_ctx.toLocaleString()} \u00d7 ${s.d_model}]`).svg);
   y += narrow ? 84 : 44;
-  out.push(adds(y, [v.embed[0], 1], "embed", null, A), adds(y + 18, [v.embed[1], 1], "pos_embed", null, A));
+  out.push(adds(y, [v.embed[0], null], "embed", null, A), adds(y + 18, [v.embed[1], null], "pos_embed", null, A));
   bent(y - 4, v.resid[0] / 2);
   bent(y + 18, v.resid[0]);
   y += 32;
@@ -137,8 +144,8 @@ window.Glassbox.anatomy = window.Glassbox.anatomy || ((v, W) => {
     chips(l, [["ln1", shape(s.d_model)], ["q", `[${s.heads} \u00d7 ${n} \u00d7 ${s.d_head}]`], ["k", `[${s.heads} \u00d7 ${n} \u00d7 ${s.d_head}]`], ["v", `[${s.heads} \u00d7 ${n} \u00d7 ${s.d_head}]`], ["attn_scores", `[${s.heads} \u00d7 ${n} \u00d7 ${n}]`], ["pattern", `[${s.heads} \u00d7 ${n} \u00d7 ${n}]`], ["z", `[${n} \u00d7 ${s.heads} \u00d7 ${s.d_head}]`]]);
     const width = W - X - 4;
     out.push(text(X - 16, y + 12, `${t.result} [${n} \u00d7 ${s.heads} \u00d7 ${s.d_model}]`, { fill: muted, "font-size": 11 }));
-    out.push(...cells(l, y + 18, 30, X - 16, width + 16));
-    const join = y + 64;
+    out.push(...cells(l, y + 18, 30, X - 16, width + 16, 40));
+    const join = y + 30 + 34 * rowsOf(width + 16, 40);
     out.push(adds(join, v.attn[l], "attn_out", l, A));
     bank("resid_pre", l, top + 4, join - top - 4, v.resid[2 * l]);
     y = join + 32;
