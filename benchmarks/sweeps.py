@@ -6,6 +6,10 @@ GPT-2 small's shape with random weights, 16 tokens: resid_pre at 12 layers x 16 
 prompts: "one word" differs at one token two thirds in, as prompts for patching do (positions before it cannot matter, and are not
 computed); "every token" shares nothing, the most work there is. transformer-lens runs every cell as one forward pass, whose cost
 does not depend on the cell, so `--cells` of them, spread evenly, are timed and scaled up (0: all of them).
+
+What the arithmetic allows is reported as well: the multiplications that a sweep cannot do without (`interp.sweep_cost`, both recorded
+runs added), the speed of a plain product of two large matrices, timed in the same turns, and the ratio that a sweep would
+reach if it ran at that speed from beginning to end.
 """
 
 import argparse
@@ -25,9 +29,10 @@ from benchmarks.measure import alternate, row
 from gpt2_core.runtime import describe_machine
 from interp import patching
 from interp.metrics import logit_diff
+from interp.sweep_cost import estimate
 from tests.helpers import bridge, some_tokens
 
-TOKENS, CHANGED = 16, 10
+TOKENS, CHANGED, SIDE = 16, 10, 2048
 METRIC = logit_diff(11, 222)
 SETTERS = {
     "resid_pre": (lens_patching.layer_pos_patch_setter, "pos"),
@@ -67,12 +72,16 @@ def compare(component: str, tokens: tuple[torch.Tensor, torch.Tensor], n_cells: 
     its = theirs(lens, component, tokens, cells)
     mine_there = torch.stack([mine.values[cell] for cell in cells])
     same(mine_there, its, 1e-4)
+    a, b, bias = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE), torch.zeros(SIDE)
     ways = {
         "ours": lambda: patching.sweep(ours(), *tokens, METRIC, component),
         "ours, any metric": lambda: patching.sweep(ours(), *tokens, any_metric, component),
         "transformer-lens": partial(theirs, lens, component, tokens, cells),
+        "matrix product, MKL": lambda: torch.addmm(bias, a, b),
+        "matrix product, oneDNN": lambda: torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], ""),
     }
     times = alternate(ways, repeats, warmup=0)
+    products = [times.pop(name) for name in list(times) if name.startswith("matrix product")]
     factor = len(every) / count
     times["transformer-lens"] = {name: value * factor for name, value in times["transformer-lens"].items()}
     return {
@@ -81,6 +90,25 @@ def compare(component: str, tokens: tuple[torch.Tensor, torch.Tensor], n_cells: 
         "largest_difference": (mine_there - its).abs().max().item(),
         "checks": {check.name: check.residual for check in mine.checks},
         "ways": times,
+        "arithmetic": arithmetic(component, tokens, times, min(product["cpu_median"] for product in products)),
+    }
+
+
+def arithmetic(
+    component: str, tokens: tuple[torch.Tensor, torch.Tensor], times: dict[str, Any], product: float
+) -> dict[str, float]:
+    """How near a sweep is to the least processor time that its multiplications take; product: seconds of the matrix product."""
+    first = int((tokens[0] != tokens[1])[0].nonzero()[0])
+    config = ours().config
+    runs = 2 * TOKENS * config.n_layers * 24 * config.d_model**2
+    flops = runs + estimate(ours(), TOKENS, component, first=first, n_read=len(METRIC.reads)).flops
+    speed = 2 * SIDE**3 / product
+    return {
+        "gflop": flops / 1e9,
+        "gflop_per_second": flops / times["ours"]["cpu_median"] / 1e9,
+        "gflop_per_second_of_a_matrix_product": speed / 1e9,
+        "least_seconds": flops / speed,
+        "ratio_the_arithmetic_allows": times["transformer-lens"]["cpu_median"] * speed / flops,
     }
 
 
@@ -102,6 +130,7 @@ def main() -> None:
             results[work] = compare(component, tokens, options.cells, options.repeats, lens)
             for way, result in results[work]["ways"].items():
                 print(row(work, way, result), flush=True)
+            print({name: round(value, 2) for name, value in results[work]["arithmetic"].items()}, flush=True)
     content = {
         "machine": describe_machine() | {name: metadata.version(name) for name in ("transformers", "transformer-lens")},
         "tokens": TOKENS,

@@ -188,7 +188,7 @@ class Rerun:
     def __init__(self, model: GPT2, base: Recording, hook: PlanHook | None = None):
         self.model, self.base, self.hook, self.blocks = model, base, hook, model.h
         self.n_layers, self.length = model.config.n_layers, len(base)
-        self.device = base.logits.device
+        self.device = base.final.device
 
     def tap(self, layer: int, positions: Int[Tensor, " query"]) -> Tap:
         """The plan's edits in a block, for queries at these positions."""

@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformer_lens import patching as lens_patching
 
 from gpt2_core.tokenizer import Tokenizer
-from interp import patching, sweep_cost
+from interp import patching, sweep, sweep_cost
 from interp.edits import NO_EDITS, Edit, Plan
 from interp.fused import fused
 from interp.intervene import compile_plan
 from interp.metrics import kl, log_probability, logit_diff, probability
+from interp.sweep import Rerun, absorbs
 from interp.sweep_cells import COMPONENTS, OF_HEADS, RESIDUAL, Cell
 
 CONFIG = tiny_config(n_layers=3, d_model=32, d_vocab=60)
@@ -218,11 +219,47 @@ def test_shared_beginnings_cost_nothing_and_change_nothing():
     assert shared < 0.6 * all_different
 
 
+ONE_WORD = torch.cat([CLEAN[:, :3], CORRUPTED[:, 3:4], CLEAN[:, 4:]], 1)
+LAST_WORD = torch.cat([CLEAN[:, :6], CORRUPTED[:, 6:]], 1)
+
+
+@pytest.mark.parametrize("component", ["resid_pre", "v", "z"])
+def test_the_last_block_without_keys_and_values(monkeypatch, component):
+    assert absorbs(CONFIG, 7, 0) and absorbs(CONFIG, 7, 3) and not absorbs(CONFIG, 7, 6)
+    double = random_model(CONFIG).double()
+    calls, once = [], Rerun._attend_once
+    monkeypatch.setattr(Rerun, "_attend_once", lambda self, x, at: calls.append(len(at)) or once(self, x, at))
+    without = patching.sweep(double, CLEAN, SHARED, METRIC, component).values
+    assert calls
+    monkeypatch.setattr(sweep, "absorbs", lambda *_: False)
+    calls.clear()
+    assert max_difference(without, patching.sweep(double, CLEAN, SHARED, METRIC, component).values) <= 1e-12 and not calls
+
+
+@pytest.mark.parametrize("corrupted", [ONE_WORD, LAST_WORD])
+@pytest.mark.parametrize("component, by_position", [("resid_pre", False), ("z", False), ("k", True)])
+def test_pairs_that_differ_in_one_word(corrupted, component, by_position):
+    result = patching.sweep(MODEL, CLEAN, corrupted, METRIC, component, by_position=by_position)
+    assert max_difference(result.values, naive(component, by_position, CLEAN, corrupted)) <= 1e-5
+
+
+def test_equal_tokens_are_not_patched_before_the_first_block():
+    assert (CLEAN == CORRUPTED).sum() == 0
+    row = patching.sweep(MODEL, CLEAN, ONE_WORD, METRIC).effect[0]
+    assert row.nonzero().tolist() == [[3]]
+    spared = patching.estimate(MODEL, 7, first=3, n_read=2).flops - count_flops(
+        patching.prepare(MODEL, CLEAN, ONE_WORD, METRIC)
+    )
+    whole = count_flops(patching.prepare(MODEL, CLEAN, SHARED, METRIC, layers=[0]))
+    word = count_flops(patching.prepare(MODEL, CLEAN, ONE_WORD, METRIC, layers=[0]))
+    assert spared == whole - word > 0
+
+
 @pytest.mark.parametrize("component, by_position", WAYS)
-@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("first", [0, 3, 6])
 def test_the_estimate_counts_what_the_sweep_does(component, by_position, first):
     options = {"by_position": by_position, "n_groups": GROUPS}
-    corrupted = SHARED if first else CORRUPTED
+    corrupted = {0: CORRUPTED, 3: SHARED, 6: LAST_WORD}[first]
     prepared = patching.prepare(MODEL, CLEAN, corrupted, METRIC, component, **options)
     n_read = len(METRIC.reads)
     expected = patching.estimate(MODEL, 7, component, first=first, n_read=n_read, **options)
@@ -278,6 +315,7 @@ def test_texts_tokens_and_provenance():
         ({"layers": [3]}, "layers must be some of 0..2"),
         ({"layers": [1, 1]}, "each once"),
         ({"plan": Plan((Edit.zero("z", 9),))}, "layer 9"),
+        ({"metric": logit_diff(3, 60)}, "reads token 60"),
     ],
 )
 def test_what_cannot_be_patched(arguments, message):
