@@ -4,15 +4,14 @@ Each section of the file is one dataclass below, each key one field; a field wit
 missing or ill-typed key is one sentence that names it. What a key means stands beside it.
 """
 
-import dataclasses
 import hashlib
 import json
-import typing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from gpt2_core.config import GPT2Config
+from gpt2_core.train.sections import build, flatten, spelled
 
 try:
     import tomllib
@@ -138,7 +137,7 @@ class Recipe:
             if not holds:
                 section, _, name = key.rpartition(".")
                 value = getattr(getattr(self, section) if section else self, name)
-                raise ValueError(f"{_spelled(key)} is {value!r}, expected {expected}.")
+                raise ValueError(f"{spelled(key)} is {value!r}, expected {expected}.")
         _ = self.config  # heads share the width equally
 
     @property
@@ -160,7 +159,7 @@ class Recipe:
         """
         free = {"name", "data.folder", "batch.rows_at_once", "evaluation.every", "evaluation.rows_at_once"}
         free |= {"compute.compile", "compute.threads"}
-        flat = _flatten(self.to_dict())
+        flat = flatten(self.to_dict())
         return {key: v for key, v in flat.items() if key not in free and key.split(".")[0] not in ("save", "log")}
 
     def hash(self) -> str:
@@ -192,7 +191,7 @@ def parse(text: str) -> Recipe:
 
 def from_dict(table: dict[str, Any]) -> Recipe:
     """The recipe in a nested dict such as `Recipe.to_dict` gives, lists for tuples where it went through JSON."""
-    return _build(Recipe, table, "")
+    return build(Recipe, table)
 
 
 def difference(given: Recipe, kept: Recipe) -> str | None:
@@ -200,68 +199,15 @@ def difference(given: Recipe, kept: Recipe) -> str | None:
     a, b = given.decisive(), kept.decisive()
     for key in a:
         if a[key] != b[key]:
-            return f"{_spelled(key)} is {a[key]!r} in the given recipe and {b[key]!r} in the run's"
+            return f"{spelled(key)} is {a[key]!r} in the given recipe and {b[key]!r} in the run's"
     return None
-
-
-def _spelled(key: str) -> str:
-    section, _, name = key.rpartition(".")
-    return f"[{section}] {name}" if section else name
-
-
-def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _build(kind: type, table: dict[str, Any], section: str) -> Any:
-    """An instance of a section's dataclass; nested dataclasses are subtables."""
-    where = f"[{section}]" if section else "the recipe"
-    known = {f.name: f for f in fields(kind)}
-    for key in table:
-        if key not in known:
-            raise ValueError(f"{where} has an unknown key {key!r}; expected only {', '.join(known)}.")
-    hints, values = typing.get_type_hints(kind), {}
-    for name, declared in known.items():
-        if name in table:
-            values[name] = _value(hints[name], table[name], f"{section}.{name}".lstrip("."))
-        elif declared.default is dataclasses.MISSING and declared.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{where} lacks {name!r}; add it.")
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any, key: str) -> Any:
-    """`value` as the type of its field, or ValueError."""
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ValueError(f"{key} must be a section [{key}], got {value!r}.")
-        return _build(hint, value, key)
-    if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{_spelled(key)} is {value!r}, expected one of {', '.join(map(repr, typing.get_args(hint)))}.")
-        return value
-    if hint == tuple[int, int]:
-        if not (isinstance(value, (list, tuple)) and len(value) == 2 and all(type(v) is int for v in value)):
-            raise ValueError(f"{_spelled(key)} is {value!r}, expected two whole numbers [low, high].")
-        return tuple(value)
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}
-        raise ValueError(f"{_spelled(key)} is {value!r}, expected {words[hint]}.")
-    return value
 
 
 def _conditions(r: Recipe) -> list[tuple[str, bool, str]]:
     """(key, whether it holds, what is expected instead)."""
     positive = ("batch.rows", "batch.rows_at_once", "optimizer.steps", "evaluation.every", "evaluation.rows_at_once")
     positive += ("save.every", "save.keep", "loss.chunk", "loss.negatives", "log.every", "data.window")
-    flat = _flatten(asdict(r))
-    low, high = r.repetition.ids
-    shortest, longest = r.repetition.period
-    vocabulary = r.config.d_vocab
+    flat = flatten(asdict(r))
     return [
         ("name", bool(r.name) and "/" not in r.name, "a name without slashes"),
         ("seed", r.seed >= 0, "0 or more"),
@@ -270,22 +216,7 @@ def _conditions(r: Recipe) -> list[tuple[str, bool, str]]:
         ("batch.rows", r.batch.rows % r.batch.rows_at_once == 0, f"a multiple of rows_at_once, {r.batch.rows_at_once}"),
         ("init.std", r.init.std > 0, "more than 0"),
         ("init.position_std", r.init.position_std >= 0, "0 or more"),
-        ("repetition.share", 0 <= r.repetition.share <= 1, "a share from 0 to 1"),
-        ("repetition.final_share", r.repetition.final_share <= 1, "a share from 0 to 1, or a negative number"),
-        ("repetition.fade", 0 < r.repetition.fade <= 1, "a share of the run above 0, up to 1"),
-        (
-            "repetition.length",
-            r.repetition.length >= 0 and (r.repetition.length == 0 or r.data.window % r.repetition.length == 0),
-            f"0, or a length that divides the window of {r.data.window}",
-        ),
-        ("repetition.ids", 0 <= low < high <= vocabulary, f"[low, high) within the vocabulary of {vocabulary}"),
-        (
-            "repetition.period",
-            1 <= shortest <= longest <= (r.repetition.length or r.data.window),
-            f"[shortest, longest] up to the length of a document, {r.repetition.length or r.data.window}",
-        )
-        if r.repetition.share > 0 or r.repetition.final_share > 0
-        else ("repetition.share", True, ""),
+        *_of_repetition(r),
         ("optimizer.learning_rate", r.optimizer.learning_rate > 0, "more than 0"),
         (
             "optimizer.final_learning_rate",
@@ -304,3 +235,21 @@ def _conditions(r: Recipe) -> list[tuple[str, bool, str]]:
         ("compute.threads", r.compute.threads >= 0, "0 or more"),
         ("log.peak_tflops", r.log.peak_tflops >= 0, "0 or more"),
     ]
+
+
+def _of_repetition(r: Recipe) -> list[tuple[str, bool, str]]:
+    """The conditions on how rows repeat; the span matters only where some do."""
+    own, window, vocabulary = r.repetition, r.data.window, r.config.d_vocab
+    (low, high), (shortest, longest) = own.ids, own.period
+    fits, document = own.length >= 0 and (own.length == 0 or window % own.length == 0), own.length or window
+    conditions = [
+        ("repetition.share", 0 <= own.share <= 1, "a share from 0 to 1"),
+        ("repetition.final_share", own.final_share <= 1, "a share from 0 to 1, or a negative number"),
+        ("repetition.fade", 0 < own.fade <= 1, "a share of the run above 0, up to 1"),
+        ("repetition.length", fits, f"0, or a length that divides the window of {window}"),
+        ("repetition.ids", 0 <= low < high <= vocabulary, f"[low, high) within the vocabulary of {vocabulary}"),
+    ]
+    if own.share > 0 or own.final_share > 0:
+        spans = 1 <= shortest <= longest <= document
+        conditions.append(("repetition.period", spans, f"[shortest, longest] up to the length of a document, {document}"))
+    return conditions
