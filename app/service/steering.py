@@ -34,7 +34,7 @@ VALUE = Setting("steering.value", 1.0, low=-10_000, high=10_000)
 NEURON = Setting("steering.neuron", 92, low=0)
 WATCHED = Setting("steering.watched", "")  # tokens separated by |, empty: those that move most
 MAX_WATCHED = 4
-STEPS = np.linspace(-2, 2, 17)  # times the value: what the chart of values covers
+STEPS = np.linspace(-4, 4, 17)  # times the value: what the chart of values covers
 SHARES = np.linspace(0, 2, 9)  # of what project takes away
 QUICK_SECONDS = 2.0
 
@@ -124,7 +124,7 @@ def moved(view: View) -> Shift:
 
 
 def values_of(edit: Edit) -> tuple[float, ...]:
-    """The values that the chart covers: up to twice the one chosen, either way; for project, shares of what is taken away."""
+    """The values that the chart covers: up to four times the one chosen, either way; for project, shares of what is taken away."""
     if edit.op == "project":
         return tuple(SHARES.tolist())
     return tuple(((abs(edit.value) or 1.0) * STEPS).tolist())

@@ -38,7 +38,8 @@ def build(page: Page) -> None:
             )
             for name in ("text", "minus")
         ]
-    add = gr.Button(label("steering.to_plan"), size="sm", elem_id="gb_steering_to_plan")
+    with gr.Row():
+        add = gr.Button(label("steering.to_plan"), size="sm", scale=0, min_width=200, elem_id="gb_steering_to_plan")
     page.shows("steering", [op, place], _menus, depends=lambda s: (service.OP.of(s), service.PLACE.of(s), s.lang), control=True)
     page.shows("steering", [has_place, has_neuron, has_value, has_texts], _fields, depends=lambda s: service.OP.of(s))
     page.shows("steering", [layer], _layers, depends=lambda s: (s.model, service.LAYER.of(s)), control=True)
