@@ -108,6 +108,11 @@ def provenance(model: GPT2, plan: Plan, bos: bool) -> Provenance:
     )
 
 
+def of_weights(model: GPT2) -> Provenance:
+    """Where a result comes from that was read from the weights alone: no prompt, no edits."""
+    return provenance(model, NO_EDITS, bos=False)
+
+
 def prompt_ids(model: GPT2, prompt: str | Sequence[int], bos: bool) -> list[int]:
     """Token ids of a prompt, `<|endoftext|>` in front where asked. Raises ValueError if nothing is left, or too much is."""
     ids = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)

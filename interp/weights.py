@@ -31,6 +31,7 @@ from torch import Tensor
 from gpt2_core.hooks import Tap
 from gpt2_core.model import GPT2
 from interp.folding import centred, read_through
+from interp.run import Provenance, of_weights
 
 Circuit = Literal["OV", "QK"]
 CHUNK = 4096  # tokens of the vocabulary at a time, where a product over it is made
@@ -53,6 +54,7 @@ class Copying:
     scores: Float[Tensor, "layer head"]
     eigenvalues: Complex[Tensor, "layer head d_head"]
     folded: bool
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class SingularVectors:
     read: Ends
     written: Ends
     folded: bool
+    provenance: Provenance
 
 
 @torch.no_grad()
@@ -129,7 +132,7 @@ def copying(model: GPT2, folded: bool = True, first_mlp: bool = False) -> Copyin
         w = head_matrices(model, layer, folded)
         rows.append(torch.linalg.eigvals(w.W_O.double() @ middle @ w.W_V.double()))
     eigenvalues = torch.stack(rows)
-    return Copying(eigenvalues.sum(-1).real / eigenvalues.abs().sum(-1), eigenvalues, folded)
+    return Copying(eigenvalues.sum(-1).real / eigenvalues.abs().sum(-1), eigenvalues, folded, of_weights(model))
 
 
 @torch.no_grad()
@@ -202,7 +205,8 @@ def singular_vectors(
     sign = read.gather(1, read.abs().argmax(1, keepdim=True)).sign()
     left, right, read = left * sign, right * sign, read * sign
     written = right @ (unembedding(model, folded) if circuit == "OV" else tokens.T)
-    return SingularVectors(circuit, singular_values, left, right, _ends(read, k), _ends(written, k), folded)
+    ends = (_ends(read, k), _ends(written, k))
+    return SingularVectors(circuit, singular_values, left, right, *ends, folded, of_weights(model))
 
 
 def _ends(values: Float[Tensor, "*rest d_vocab"], k: int) -> Ends:

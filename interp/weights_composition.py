@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2
+from interp.run import Provenance, of_weights
 from interp.weights import HeadMatrices, head_matrices
 
 Mode = Literal["Q", "K", "V"]
@@ -40,6 +41,7 @@ class Composition:
     baseline: float
     baseline_std: float
     folded: bool
+    provenance: Provenance
 
     @property
     def excess(self) -> Float[Tensor, "layer head layer head"]:
@@ -61,7 +63,7 @@ def composition(model: GPT2, mode: Mode, folded: bool = True, seed: int = 0) -> 
         for earlier in range(later):
             scores[earlier, :, later] = _pairs(writing[earlier], reading[later])
     mean, std = _baseline(model.config, seed)
-    return Composition(mode, scores, mean, std, folded)
+    return Composition(mode, scores, mean, std, folded, of_weights(model))
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Neighbours:
     baseline: float
     baseline_std: float
     folded: bool
+    provenance: Provenance
 
 
 @torch.no_grad()
@@ -98,7 +101,7 @@ def neighbours(model: GPT2, layer: int, head: int, mode: Mode, folded: bool = Tr
             earlier[other] = _pairs(_writes(w.W_V, w.W_O), reading)[:, 0]
         elif other > layer:
             later[other] = _pairs(writing, _reading(w, mode))[0]
-    return Neighbours(mode, layer, head, earlier, later, *_baseline(model.config, seed), folded)
+    return Neighbours(mode, layer, head, earlier, later, *_baseline(model.config, seed), folded, of_weights(model))
 
 
 def _reading(w: HeadMatrices, mode: Mode) -> Float[Tensor, "head d e"]:

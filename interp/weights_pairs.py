@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gpt2_core.model import GPT2
+from interp.run import Provenance, of_weights
 from interp.weights import Circuit, factors
 
 ROWS, COLUMNS = 512, 8192  # of one block: 16 MB in float32
@@ -41,7 +42,8 @@ class TopPairs:
     values: Float[Tensor, " k"]
     looked_at: float
     folded: bool
-    final: bool = True
+    final: bool
+    provenance: Provenance
 
     @property
     def same(self) -> Bool[Tensor, " k"]:
@@ -80,9 +82,10 @@ def pairs_so_far(
     first_mlp: bool = False,
 ) -> Iterator[TopPairs]:
     """`top_pairs` as it goes: the best pairs after each block, the last of them final. Stop asking and it stops."""
-    left, right = factors(model, layer, head, circuit, folded, first_mlp)
+    (left, right), origin = factors(model, layer, head, circuit, folded, first_mlp), of_weights(model)
     for values, rows, columns, looked_at, final in entries_so_far(left if largest else -left, right, k):
-        yield TopPairs(circuit, layer, head, rows, columns, values if largest else -values, looked_at, folded, final)
+        values = values if largest else -values
+        yield TopPairs(circuit, layer, head, rows, columns, values, looked_at, folded, final, origin)
 
 
 def largest_entries(

@@ -124,8 +124,10 @@ def test_weights_at_the_edges(kind):
         weights.token_row(model, 0, 0, 3, k=2),
     ]
     found += [weights_composition.composition(model, mode) for mode in "QKV"]
+    for result in [each for each in found if not isinstance(each, weights.Ends)]:
+        came = result.provenance
+        assert (came.weights, came.plan, came.bos) == ("folded" if kind == "folded" else "raw", "[]", False)
     for number in (number for result in found for number in numbers(result)):
         assert not number.is_floating_point() or number.isfinite().all()
-    assert scores.provenance.weights == ("folded" if kind == "folded" else "raw") and not scores.provenance.bos
     shape = (model.config.n_layers, model.config.n_heads)
     assert scores.induction.shape == weights.copying(model).scores.shape == shape
