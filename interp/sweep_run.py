@@ -130,7 +130,6 @@ class Prepared:
         indices = torch.cartesian_prod(*(torch.arange(n) for n in self.shape)).view(-1, len(self.shape)).tolist()
         return [Cell(**{names[axis]: i for axis, i in zip(self.axes[1:], index)}) for index in indices]
 
-    @torch.no_grad()
     def rows(self) -> Iterator[tuple[int, Float[Tensor, "..."]]]:
         """(layer, its values) as they are computed; close the generator to stop.
 
@@ -141,9 +140,7 @@ class Prepared:
         table = {layer: torch.full((len(cells),), self.base, dtype=dtype) for layer in self.layers}
         waiting = list(self.layers)
         for group in groups(self._batches(cells), self.model.cfg):
-            final = self._rerun.finish([self._patcher.entry(batch.layer, [cells[i] for i in batch.cells]) for batch in group])
-            values = self._judge(final).split([len(batch.cells) for batch in group])
-            for batch, part in zip(group, values):
+            for batch, part in zip(group, self._values(group, cells)):
                 table[batch.layer][batch.cells] = part.to(dtype)
             done = [batch.layer for batch in group if batch.last]
             while done and waiting:  # up to the last layer that is complete
@@ -152,6 +149,12 @@ class Prepared:
                 done = done if layer != done[-1] else []
         for layer in waiting:  # nothing to compute there
             yield layer, table[layer].view(self.shape)
+
+    @torch.no_grad()  # here and not on the generator, which a type checker may wrap so that torch no longer sees that it is one
+    def _values(self, group: Sequence[Batch], cells: list[Cell]) -> Sequence[Float[Tensor, "..."]]:
+        """The metric of the patched runs of each batch."""
+        final = self._rerun.finish([self._patcher.entry(batch.layer, [cells[i] for i in batch.cells]) for batch in group])
+        return self._judge(final).split([len(batch.cells) for batch in group])
 
     def _batches(self, cells: list[Cell]) -> Iterator[Batch]:
         for layer in self.layers:
