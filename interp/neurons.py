@@ -25,6 +25,9 @@ from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
 from interp.run import Provenance, provenance
 
+# Edges of the histogram's bins: from the GELU's least value (-0.17) on, a tenth each; what lies beyond the last is one bin.
+EDGES: tuple[float, ...] = tuple(round(-0.2 + 0.1 * i, 1) for i in range(123))
+
 
 @dataclass(frozen=True)
 class TopActivations:
@@ -32,7 +35,8 @@ class TopActivations:
 
     values: Float [neuron k], highest first; positions: Int [neuron k], indices into `tokens`. Where the text has fewer than k tokens, k
     is their number. mean: over all tokens; active: share of tokens with an activation above 0; Float [neuron].
-    tokens: the text without `<|endoftext|>`; window: tokens read together.
+    histogram: Int [neuron bin], tokens whose activation lies between two neighbours of EDGES, the last bin without an upper end.
+    tokens: the text without `<|endoftext|>`; window: tokens read together; done, windows: how many of them were read.
     """
 
     layer: int
@@ -40,8 +44,11 @@ class TopActivations:
     positions: Int[Tensor, "neuron k"]
     mean: Float[Tensor, " neuron"]
     active: Float[Tensor, " neuron"]
+    histogram: Int[Tensor, "neuron bin"]
     tokens: tuple[int, ...]
     window: int
+    done: int
+    windows: int
     plan: Plan
     provenance: Provenance
 
@@ -56,7 +63,6 @@ class Context:
     position: int
 
 
-@torch.no_grad()
 def top_activations(
     model: GPT2,
     text: str | Sequence[int],
@@ -76,24 +82,59 @@ def top_activations(
     progress(done, all): windows, after each batch. cancel: asked before each batch; raises ValueError if it says so.
     Raises ValueError for an empty text, and for a layer or k that is not there.
     """
+    steps, found, windows = (
+        top_activations_stream(model, text, layer, k, window=window, batch=batch, bos=bos, plan=plan),
+        None,
+        0,
+    )
+    while found is None or found.done < found.windows:
+        if cancel is not None and cancel():
+            raise ValueError(f"Stopped after {windows} windows.")
+        found = next(steps)
+        windows = found.done
+        if progress is not None:
+            progress(found.done, found.windows)
+    return found
+
+
+@torch.no_grad()
+def top_activations_stream(
+    model: GPT2,
+    text: str | Sequence[int],
+    layer: int,
+    k: int = 10,
+    *,
+    window: int = 256,
+    batch: int = 8,
+    bos: bool = True,
+    plan: Plan = NO_EDITS,
+) -> Iterator[TopActivations]:
+    """The same after each batch of windows: of the text read so far. Raises as `top_activations`, when it is first asked."""
     ids = model.tokenizer.encode(text) if isinstance(text, str) else list(text)
     if not ids:
         raise ValueError("The text is empty; give some text to look for activations in.")
     if not 0 <= layer < model.config.n_layers or k < 1:
         raise ValueError(f"Expected a layer in 0..{model.config.n_layers - 1} and k of at least 1, got {layer} and {k}.")
     window = max(1, min(window, model.config.n_ctx - bos))
-    k, starts = min(k, len(ids)), range(0, len(ids), window)
-    hook, best, total, active = compile_plan(model, plan, bos), None, 0.0, 0.0
+    starts, origin = range(0, len(ids), window), provenance(model, plan, bos)
+    hook, best, total, active, histogram = compile_plan(model, plan, bos), None, 0.0, 0.0, 0
     for first in range(0, len(starts), batch):
-        if cancel is not None and cancel():
-            raise ValueError(f"Stopped after {first} of {len(starts)} windows.")
         for at, values in _activations(model, ids, starts[first : first + batch], window, layer, bos, hook):
             best = _merged(best, values, at, k)
             total, active = total + values.sum(0, dtype=torch.float64), active + (values > 0).sum(0)
-        if progress is not None:
-            progress(min(first + batch, len(starts)), len(starts))
-    means = (total / len(ids)).float().cpu(), (active / len(ids)).float().cpu()
-    return TopActivations(layer, best[0].cpu(), best[1].cpu(), *means, tuple(ids), window, plan, provenance(model, plan, bos))
+            histogram = histogram + _counts(values)
+        done = min(first + batch, len(starts))
+        read = min(done * window, len(ids))
+        means = (total / read).float().cpu(), (active / read).float().cpu(), histogram.cpu()
+        yield TopActivations(layer, best[0].cpu(), best[1].cpu(), *means, tuple(ids), window, done, len(starts), plan, origin)
+
+
+def _counts(values: Float[Tensor, "token neuron"]) -> Int[Tensor, "neuron bin"]:
+    """How many tokens lie in each bin of EDGES, for each neuron."""
+    inner = torch.tensor(EDGES[1:], device=values.device, dtype=values.dtype)
+    bins = torch.bucketize(values.T.contiguous(), inner, right=True)
+    counts = torch.zeros(len(bins), len(EDGES), dtype=torch.long, device=values.device)
+    return counts.scatter_add_(1, bins, torch.ones_like(bins))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from helpers import max_difference, random_model, tiny_config
 
 from gpt2_core.tokenizer import Tokenizer
 from interp.edits import Edit, Plan
-from interp.neurons import contexts, top_activations
+from interp.neurons import EDGES, contexts, top_activations, top_activations_stream
 
 MODEL = random_model(tiny_config(n_layers=2, d_model=16, d_vocab=200, n_ctx=32))
 TEXT = torch.randint(0, 199, (53,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -37,6 +37,25 @@ def test_equal_to_sorting_everything(layer, window, bos, k, batch):
     assert max_difference(found.active, (table > 0).float().mean(0)) <= 1e-6
 
 
+def test_the_histogram_counts_every_token_once():
+    found, table = top_activations(MODEL, TEXT, 1, 3, window=10), everything(1, 10, True)
+    for neuron in (0, 17):
+        column = table[:, neuron].tolist()
+        ends = [*EDGES[1:], float("inf")]
+        counts = [sum(low <= x < high for x in column) for low, high in zip([-float("inf"), *EDGES[1:]], ends)]
+        assert found.histogram[neuron].tolist() == counts and sum(counts) == 53
+
+
+def test_a_stream_is_the_text_so_far():
+    parts = list(top_activations_stream(MODEL, TEXT, 1, 3, window=10, batch=2))
+    assert [(p.done, p.windows) for p in parts] == [(2, 6), (4, 6), (6, 6)]
+    for part in parts:
+        n = min(part.done * 10, 53)
+        whole = top_activations(MODEL, TEXT[:n], 1, 3, window=10)
+        assert torch.equal(part.positions, whole.positions) and torch.equal(part.histogram, whole.histogram)
+        assert max_difference(part.mean, whole.mean) <= 1e-6 and max_difference(part.active, whole.active) <= 1e-6
+
+
 def test_contexts_show_the_tokens_around_each_place():
     found, table = top_activations(MODEL, TEXT, 1, 5, window=10), everything(1, 10, True)
     for rank, context in enumerate(contexts(MODEL, found, 7, before=3, after=2)):
@@ -57,7 +76,7 @@ def test_a_plan_progress_and_cancelling():
     table = everything(0, 10, True, ("blocks.0.hook_attn_out", lambda x, hook: -2 * x))
     assert max_difference(found.values, table.topk(2, 0).values.T) <= 1e-5 and seen == [(4, 6), (6, 6)]
     assert max_difference(contexts(MODEL, found, 3)[0].activations.max(), found.values[3, 0]) <= 1e-5
-    with pytest.raises(ValueError, match="Stopped after 0 of 6"):
+    with pytest.raises(ValueError, match="Stopped after 0 windows"):
         top_activations(MODEL, TEXT, 0, window=10, cancel=lambda: True)
     for text, layer, k in (([], 0, 1), (TEXT, 2, 1), (TEXT, 0, 0)):
         with pytest.raises(ValueError):
