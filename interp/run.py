@@ -115,6 +115,8 @@ def of_weights(model: GPT2) -> Provenance:
 
 def prompt_ids(model: GPT2, prompt: str | Sequence[int], bos: bool) -> list[int]:
     """Token ids of a prompt, `<|endoftext|>` in front where asked. Raises ValueError if nothing is left, or too much is."""
+    if isinstance(prompt, str) and model.tokenizer is None:
+        raise ValueError(f"{model.config.model_name} has no tokenizer to read a text with; give token ids.")
     ids = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     ids = [end_id(model)] * bos + ids
     if not ids:

@@ -5,7 +5,8 @@
     for batch in drawn.batches():                      # one batch a length: tokens [prompt pos], never padded
         metric = batch.metric(model(batch.clean)[:, -1])   # [prompt]
 
-A single prompt can be unlucky or lucky, and a mean hides its tail: report `statistics.summarise` over a set. Each set says
+A single prompt can be unlucky or lucky, and a mean hides its tail: `interp.over_set` gives any causal analysis over a set with
+intervals, distributions and worst prompts, `interp.statistics.summarise` those of any number a prompt. Each set says
 which paper it follows, what its corruption changes, and which metric belongs to it; the sets are small programs, one file each.
 """
 

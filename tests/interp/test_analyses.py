@@ -176,6 +176,11 @@ def test_scores_under_a_plan_and_with_bad_lengths():
         heads.scores(MODEL, length=40)
 
 
+def test_a_text_needs_a_tokenizer():
+    with pytest.raises(ValueError, match="no tokenizer"):
+        trace(random_model(tiny_config(d_model=16)), "The old clock")
+
+
 def test_a_run_may_keep_no_activations():
     run = trace(MODEL, RUN.text, names_filter=[])
     assert len(run.activations) == 0 and max_difference(run.logits, RUN.logits) <= 1e-5
