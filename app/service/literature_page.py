@@ -37,7 +37,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers of a check to be drawn: measured and expected [row column], NaN where nothing is expected; None: no expectation."""
+    """Numbers of a check to be drawn: measured and expected [row column], NaN where nothing is expected; None: no expectation.
+
+    missed: row and column of the cells that are not as expected.
+    """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -45,6 +48,7 @@ class Table:
     unit: str
     measured: np.ndarray
     expected: np.ndarray | None
+    missed: tuple[tuple[int, int], ...]
 
 
 def check(id: str) -> Check:
@@ -123,9 +127,12 @@ def table(found: Outcome) -> Table:
     if found.expected:
         bounds = [[found.expected.get((r, c)) for c in measured.columns] for r in measured.rows]
         expected = np.array([[np.nan if bound is None else bound.value for bound in line] for line in bounds], np.float32)
-    return Table(
-        measured.rows, measured.columns, measured.axes, measured.unit, as_numpy(measured.values).astype(np.float32), expected
+    values = as_numpy(measured.values).astype(np.float32)
+    misses = found.comparison.misses if found.comparison else ()
+    missed = tuple(
+        (measured.rows.index(m.cell[0]), measured.columns.index(m.cell[1])) for m in misses if m.measured is not None
     )
+    return Table(measured.rows, measured.columns, measured.axes, measured.unit, values, expected, missed)
 
 
 def rows(found: Outcome, n: int = 8) -> list[dict]:

@@ -21,8 +21,9 @@ from app.text import Words, words
 TAB = "literature"
 CHECK = Setting("literature.check", "induction", one_of=service.CHECKS)
 DYNAMIC = re.compile(r"(prompt|without|logit of|probability of|direct effect of) (.+)")
-Progress = tuple[str, str]  # the model that is being measured, and the check; ("", "") where none is
-IDLE: Progress = ("", "")
+Progress = tuple[str, str, int]  # the model that is being measured and the check, "" where none is; how many are done
+IDLE: Progress = ("", "", 0)
+LONGEST_NAME = 20  # of a number, in the list
 
 
 def build(page: Page) -> None:
@@ -56,20 +57,23 @@ def build(page: Page) -> None:
     def measure(state: PageState) -> Iterator[dict]:
         view = View(page.store, state)
         for id in service.steps(view):
-            yield {progress: (state.model, id)}
-        yield {progress: IDLE}
+            yield {progress: (state.model, id, len(service.kept(view)))}
+        yield {progress: ("", "", len(service.kept(view)))}
 
     running = page.listen(go.click, measure, [page.state], [progress], concurrency_id=TAB, concurrency_limit=2)
-    stop.click(lambda: IDLE, None, progress, cancels=[running], show_progress="hidden", api_visibility="private")
+    stop.click(
+        lambda last: ("", "", last[2]), progress, progress, cancels=[running], show_progress="hidden", api_visibility="private"
+    )
 
 
 def _overview(view: View, progress: Progress) -> list:
     """What is known so far: the head with its counts, the buttons, and the list."""
     t = words(view.state.lang)
-    model, now = progress
+    model, now, _ = progress
     active = model == view.state.model
     if not active:
         service.first_ones(view)
+        service.outcome(view, CHECK.of(view.state))
     left, total = service.missing(view), len(service.CHECKS)
     lines = service.lines(view)
     offer = t("literature.run", count=len(left), total=total, seconds=f"{max(1.0, service.seconds(view, left)):.0f}")
@@ -92,23 +96,9 @@ def _head(view: View, t: Words, lines: Sequence[service.Line]) -> dict:
 
 
 def _list(view: View, t: Words, lines: Sequence[service.Line]) -> dict:
-    columns = [
-        Column(t("literature.column_check"), "text"),
-        Column(t("literature.column_verdict"), "text"),
-        Column(t("literature.column_expected"), "text"),
-        Column(t("literature.column_measured"), "text"),
-        Column(t("literature.column_tolerance"), "text"),
-    ]
-    rows = []
-    for line in lines:
-        name = row_label(t, line.first)
-        published = f"{name}: {line.expected}" if line.expected else "–"
-        found = "–" if line.measured is None else f"{name}: {_number(line.measured)}"
-        if line.more and line.measured is not None:
-            found = t("literature.more", first=found, count=line.more)
-        within = t("literature.met", met=line.compared - line.missed, total=line.compared) if line.compared else "–"
-        bound = f"{line.tolerance or t('literature.each')}, {within}" if line.compared else "–"
-        rows.append([t(f"literature.{line.id}_title"), t(f"literature.verdict_{line.status}"), published, found, bound])
+    names = ["check", "verdict", "measured", *(["expected", "tolerance"] if service.is_small(view) else [])]
+    columns = [Column(t(f"literature.column_{name}"), "text") for name in names]
+    rows = [[_cell(t, line, name) for name in names] for line in lines]
     marked = [i for i, line in enumerate(lines) if line.status == "fail"]
     selected = service.CHECKS.index(CHECK.of(view.state))
     return number_table_value(
@@ -116,10 +106,29 @@ def _list(view: View, t: Words, lines: Sequence[service.Line]) -> dict:
     )
 
 
+def _cell(t: Words, line: service.Line, column: str) -> str:
+    """What the list says of a check: one number stands for it, by its name where that is short."""
+    name = row_label(t, line.first)
+    named = f"{name}: " if line.more and len(name) <= LONGEST_NAME else ""
+    if column == "check":
+        return t(f"literature.{line.id}_title")
+    if column == "verdict":
+        return t(f"literature.verdict_{line.status}")
+    if column == "measured" and line.measured is not None:
+        found = named + _number(line.measured)
+        return t("literature.more", first=found, count=line.more) if line.more else found
+    if column == "expected" and line.expected:
+        return named + line.expected
+    if column == "tolerance" and line.compared:
+        met = t("literature.met", met=line.compared - line.missed, total=line.compared)
+        return f"{line.tolerance}: {met}" if line.tolerance else met
+    return "–"
+
+
 def _opened(view: View, progress: Progress, drawn: str) -> list:
     """The chosen check: what it means, published beside measured, and its numbers. Drawn again only when it has changed."""
     s, id = view.state, CHECK.of(view.state)
-    found = service.outcome(view, id) if progress == IDLE else service.kept(view).get(id)
+    found = service.outcome(view, id) if not progress[0] else service.kept(view).get(id)
     key = f"{s.model} {s.lang} {id} {found is not None}"
     if key == drawn:
         return [gr.skip() for _ in range(9)]
@@ -177,7 +186,7 @@ def _picture(t: Words, model: str, table: service.Table) -> list:
     bound = max(float(np.nanmax(np.abs(values))) for values in both) or 1.0
     signed = any(float(np.nanmin(values)) < 0 for values in both)
 
-    def drawn(values: np.ndarray, name: str) -> dict:
+    def drawn(values: np.ndarray, name: str, missed: Sequence[tuple[int, int]] = ()) -> dict:
         return heat_map_value(
             values,
             rows=table.rows,
@@ -187,11 +196,13 @@ def _picture(t: Words, model: str, table: service.Table) -> list:
             diverging=signed,
             bound=bound,
             caption=name,
+            marked=missed,
+            marked_label=t("literature.verdict_fail"),
             row_title=t(f"literature.axis_{table.axes[0]}"),
             column_title=t(f"literature.axis_{table.axes[1]}"),
         )
 
-    here = drawn(table.measured, t("literature.table_measured", model=model))
+    here = drawn(table.measured, t("literature.table_measured", model=model), table.missed)
     there = gr.skip() if table.expected is None else drawn(table.expected, t("literature.table_expected"))
     beside = gr.update(visible=table.expected is not None)
     return [gr.update(visible=True), beside, there, here, gr.update(visible=False), gr.skip()]
