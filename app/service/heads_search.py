@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.service.heads_prompt import METRIC, goal_of, is_worse_lower, tokens_to
+from app.service.heads_stages import AT_ONCE
 from app.service.view import View
 from app.setting import Setting
 from gpt2_core.accounting import forward_flops
@@ -52,6 +53,14 @@ def kept(view: View) -> Found | None:
     return view.store.peek(key(view))
 
 
+def at_hand(view: View) -> Found | None:
+    """The finished search of this state: kept, or run now where that is a matter of moments."""
+    if kept(view) is None and steps_of(view) >= 1 and flops(view) <= AT_ONCE:
+        *_, found = search(view)
+        return found
+    return kept(view)
+
+
 def search(view: View) -> Iterator[Found]:
     """The search as it goes; its end is kept."""
     known = kept(view)
@@ -79,11 +88,16 @@ def without(plan: Plan, heads: tuple[tuple[int, int], ...]) -> Plan:
     return plan.add(*(Edit.zero("z", *head) for head in heads))
 
 
+def flops(view: View) -> float:
+    """About what a search costs: each head's run begins at its own layer."""
+    cfg = view.config
+    runs = steps_of(view) * cfg.n_layers * cfg.n_heads / 2
+    return runs * forward_flops(cfg, view.position + 1, logits_positions=1).total
+
+
 def seconds(view: View) -> float:
     """How long a search will take, at the speed this machine shows now."""
-    cfg, n = view.config, view.position + 1
-    runs = steps_of(view) * cfg.n_layers * cfg.n_heads / 2
-    return runs * forward_flops(cfg, n, logits_positions=1).total / speed(view.model)
+    return flops(view) / speed(view.model)
 
 
 def _already(view: View) -> set[tuple[int, int]]:

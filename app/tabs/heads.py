@@ -29,10 +29,11 @@ def build(page: Page) -> None:
     with gr.Row(elem_id="gb_heads_columns"):
         with gr.Column(scale=5, min_width=320):
             measured = _overview(page)
+            with gr.Column(elem_id="gb_heads_search_box"):
+                heads_search.build(page)
         with gr.Column(scale=6, min_width=320):
             heads_card.build(page, measured)
     heads_weights.build(page)
-    heads_search.build(page)
 
 
 def of_heads(state: PageState) -> PageState:

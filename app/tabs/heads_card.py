@@ -114,7 +114,7 @@ def _card(view: View, measured: int) -> list:
     columns += [Column(t("heads.column_unedited"))] * bool(plan)
     rows = [
         [
-            t(f"heads.score_{role.name}"),
+            t(f"heads.role_{role.name}"),
             role.score.mean[at].item(),
             _range(role.score, at),
             _range(role.null, at),

@@ -22,26 +22,16 @@ from app.text import Words, words
 def build(page: Page) -> None:
     """The search's components and what they show."""
     head, t = panel("gb_heads_search_head"), page.label
+    steps = gr.Slider(1, service.MOST, value=service.STEPS.default, step=1, label=t("heads.steps"), elem_id="gb_heads_steps")
     with gr.Row(elem_id="gb_heads_search_row"):
-        with gr.Column(min_width=240):
-            steps = gr.Slider(
-                1, service.MOST, value=service.STEPS.default, step=1, label=t("heads.steps"), elem_id="gb_heads_steps"
-            )
-        with gr.Column(min_width=300):
-            with gr.Row():
-                start = gr.Button(t("heads.search"), variant="primary", size="sm", elem_id="gb_heads_search", min_width=120)
-                stop = gr.Button(t("heads.stop"), size="sm", elem_id="gb_heads_search_stop", min_width=90)
-                take = gr.Button(t("heads.take"), size="sm", elem_id="gb_heads_take", min_width=160)
+        start = gr.Button(t("heads.search"), variant="primary", size="sm", elem_id="gb_heads_search", min_width=100)
+        stop = gr.Button(t("heads.stop"), size="sm", elem_id="gb_heads_search_stop", min_width=80)
+        take = gr.Button(t("heads.take"), size="sm", elem_id="gb_heads_take", min_width=140)
     page.control(service.STEPS, steps)
-    with gr.Row():
-        with gr.Column(min_width=320):
-            grid = heat_map("gb_heads_search_map")
-            table = number_table("gb_heads_search_table")
-        with gr.Column(min_width=320):
-            curve = gr.Plot(show_label=False, elem_id="gb_heads_curve")
+    curve = gr.Plot(show_label=False, elem_id="gb_heads_curve")
+    table, grid = number_table("gb_heads_search_table"), heat_map("gb_heads_search_map")
     outputs = [head, grid, table, curve]
-    depends = lambda s: s.settings_of("heads").but(tab="heads", layer=0, head=0)  # noqa: E731
-    page.shows("heads", outputs, lambda view: _values(view, service.kept(view)), depends=depends)
+    page.shows("heads", outputs, lambda view: _values(view, service.at_hand(view)), depends=_of_search)
     page.hands_out(head, heads_evidence.search_evidence)
 
     def run(state: PageState) -> Iterator[list]:
@@ -60,10 +50,17 @@ def build(page: Page) -> None:
     page.changes(grid.cellselect, lambda s, event: s.but(layer=int(event.row), head=int(event.col)), event_data=True)
 
 
+def _of_search(state: PageState) -> tuple:
+    """What a search depends on; the other choices of the tab leave it as it is."""
+    chosen = dict(state.settings)
+    run = state.model, state.prompt, state.bos, state.plan, state.position, state.lang
+    return *run, chosen.get(METRIC.name), chosen.get(service.STEPS.name)
+
+
 def _values(view: View, found: service.Found | None) -> list:
     t, cfg = words(view.state.lang), view.config
     names = {"token": view.show([rivals(view).first])[0], "at": view.shown[view.position], "position": view.position}
-    said = [t("heads.search_what", metric=t(f"heads.metric_{METRIC.of(view.state)}"), **names)]
+    said = [t("heads.search_what", metric=t(f"heads.unit_{METRIC.of(view.state)}"), **names)]
     if found is None:
         said.append(t("heads.search_cost", seconds=max(0.1, service.seconds(view))))
     elif not found.done:
@@ -115,9 +112,10 @@ def _table(view: View, t: Words, found: service.Found | None) -> dict:
 
 def _curve(view: View, t: Words, found: service.Found | None):
     if found is None:
-        return None
+        return gr.update(value=None, visible=False)
     names = ["L{}H{}".format(*head) for head in found.heads]
-    return knock_out_curve(found.curve, names, t.section("knock_out_curve"), t(f"heads.unit_{METRIC.of(view.state)}"))
+    figure = knock_out_curve(found.curve, names, t.section("knock_out_curve"), t(f"heads.unit_{METRIC.of(view.state)}"))
+    return gr.update(value=figure, visible=True)
 
 
 def _taken(view: View) -> PageState:

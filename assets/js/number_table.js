@@ -6,7 +6,7 @@ root.classList.add("gb-number-table");
 const MANY = 120, SPARE = 8;
 const bar = el("div", { class: "nt-bar" }), box = el("div", { class: "gb-scroll nt-box" });
 root.replaceChildren(bar, box);
-let value = null, shown = [], order = null, query = "", body = null, height = 30, frame = 0, at = null, focused = null;
+let value = null, shown = [], order = null, query = "", body = null, height = 30, frame = 0, at = null, focused = null, zero = [];
 
 const number = (x, c) => (x === null ? "\u2013" : G.num(x, c.digits));
 function arranged() {
@@ -58,8 +58,11 @@ function count() {
   const node = bar.querySelector(".nt-count");
   if (node) node.textContent = shown.length || !query ? fill(value.text.rows, { shown: shown.length, all: value.rows.length }) : fill(value.text.none, { query });
 }
+/* Where zero is in the strip beside a column's numbers: at its left where nothing is negative. */
+const zeros = () => value.columns.map((c, i) => (!c.bound ? null : value.rows.some((r) => r[i] < 0) ? (value.rows.some((r) => r[i] > 0) ? 50 : 100) : 0));
 function build() {
   shown = arranged();
+  zero = zeros();
   const heads = value.columns.map((c, i) => {
     const by = order?.[0] === i, label = [c.label, el("span", { class: "nt-arrow", "aria-hidden": "true", text: by ? (order[1] ? "\u25be" : "\u25b4") : "" })];
     const inner = value.sorts ? el("button", { type: "button", class: "nt-sort", "aria-label": fill(value.text.sort, { column: c.label }), onclick: () => sortBy(i) }, label) : el("span", {}, label);
@@ -86,20 +89,21 @@ function rows(force = false) {
   }
 }
 function line(index) {
-  const chosen = index === value.selected, cells = value.rows[index].map((x, i) => cell(x, value.columns[i]));
+  const chosen = index === value.selected, cells = value.rows[index].map((x, i) => cell(x, value.columns[i], zero[i]));
   return el("tr", {
     class: [chosen ? "nt-selected" : "", value.marked.includes(index) ? "nt-marked" : "", value.chooses ? "nt-choose" : ""].join(" ").trim() || null,
     dataset: { row: index }, "aria-selected": value.chooses ? String(chosen) : null, tabindex: value.chooses ? "-1" : null,
   }, cells);
 }
-function cell(x, c) {
+function cell(x, c, origin) {
   if (c.kind !== "number") return el("td", { class: `nt-${c.kind}`, text: x });
   const td = el("td", { class: "nt-number", title: x === null ? value.text.unknown : null });
-  if (c.bound && x !== null && x !== 0) {
-    const part = Math.min(1, Math.abs(x) / c.bound) * 50;
-    td.append(el("i", { class: x > 0 ? "nt-up" : "nt-down", style: { width: `${part}%`, left: `${x > 0 ? 50 : 50 - part}%` } }));
+  if (!c.bound) td.textContent = number(x, c);
+  else {
+    const long = Math.min(1, Math.abs(x ?? 0) / c.bound) * (origin === 50 ? 50 : 100);
+    const bar = el("i", { class: x > 0 ? "nt-up" : "nt-down", style: { width: `${long}%`, left: `${x > 0 ? origin : origin - long}%` } });
+    td.append(el("span", { class: "nt-barred" }, [el("span", { class: "nt-strip", "aria-hidden": "true" }, x ? [bar] : []), el("span", { text: number(x, c) })]));
   }
-  td.append(el("span", { text: number(x, c) }));
   return td;
 }
 /* ---- choosing ------------------------------------------------------------------------------------------------- */
