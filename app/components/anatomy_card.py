@@ -1,6 +1,6 @@
 """The card of one point of the network: what it is, its tensor, its vector at the selected position, and where to look further.
 
-Value (all keys always present): id, title, hook, formula; facts [[name, value]]; strip {values, at (which entries), of, name} | null;
+Value (sealed; all keys always present): id, title, hook, formula; facts [[name, value]]; strip {values, at (which entries), of, name} | null;
 links [{tab, label}]; text.
 """
 
@@ -10,7 +10,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, html_component, with_id
+from app.components.base import chosen_text, html_component
+from app.components.sealed import sealed
 
 TEXT_KEYS = ("card_label", "strip", "strip_some", "entry", "opens", "hook", "minus_infinity")
 MOST = 256  # entries of a strip
@@ -34,7 +35,7 @@ def anatomy_card_value(
     text: Mapping[str, str],
 ) -> dict[str, Any]:
     """The value of the card. vector: what stands there at the position, subsampled here; minus infinity is allowed."""
-    return with_id(
+    return sealed(
         {
             "title": title,
             "hook": hook,

@@ -3,7 +3,7 @@
 One layer is open and shows each of its points with its shape; the others are two rows each, heads above and MLP below, whose
 heights are as their numbers of parameters (4 d^2 to 8 d^2). Bars beside the river have its scale: what each part adds.
 
-Value (all keys always present): id; size {layers, heads, d_model, d_head, d_mlp, d_vocab, n_ctx}; parameters (by part) and total;
+Value (sealed; all keys always present): id; size {layers, heads, d_model, d_head, d_mlp, d_vocab, n_ctx}; parameters (by part) and total;
 resid [2 layers + 1]; before (the same without edits) | null; embed [tokens, positions]; attn, mlp [layer][norm, cosine];
 heads [layer][head]; bins [layer][bin]; ends [norm after the last LayerNorm]; top [[token, probability]]; token, position, count;
 off [[layer, head]]; edited [hook names]; selected {point, layer, head}; text.
@@ -15,8 +15,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, with_id
+from app.components.base import chosen_text
 from app.components.packing import canvas_component
+from app.components.sealed import sealed
 
 TEXT_KEYS = (
     "map_label", "parameters", "of_all", "layer", "attention", "mlp", "embed", "pos_embed", "resid_pre", "ln1", "q", "k", "v",
@@ -53,7 +54,7 @@ def anatomy_map_value(
     for name, shape in wanted.items():
         if came[name] != shape:
             raise ValueError(f"{name} came as {came[name]}; {layers} layers of {n_heads} heads need {shape}.")
-    return with_id(
+    return sealed(
         {
             "size": {k: int(v) for k, v in size.items()},
             "parameters": {k: int(v) for k, v in parameters.items()},

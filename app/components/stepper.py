@@ -1,6 +1,6 @@
 """A computation told step by step with its real numbers: one step at a time, previous and next, by buttons, dots or arrow keys.
 
-Value (all keys always present): id; steps [{title, say, blocks, check}]; step; name; text. check: {text, title, ok} | null.
+Value (sealed; all keys always present): id; steps [{title, say, blocks, check}]; step; name; text. check: {text, title, ok} | null.
 A block is one of (made by the functions below)
     {kind: "line", text}
     {kind: "table", rows [{label, values}], at (which entries are shown), of, digits, sums [number per row] | null}
@@ -15,7 +15,8 @@ import gradio as gr
 import numpy as np
 
 from app.components.anatomy_card import sampled
-from app.components.base import chosen_text, html_component, with_id
+from app.components.base import chosen_text, html_component
+from app.components.sealed import sealed
 
 TEXT_KEYS = ("steps_label", "previous", "next", "step_of", "some", "entry", "sum", "choose_row")
 WIDEST = 64  # entries of a table's row
@@ -65,7 +66,7 @@ def stepper_value(steps: Sequence[dict[str, Any]], at: int, *, name: str, text: 
     if not steps:
         raise ValueError("A computation has at least one step; got none.")
     shown = min(max(at, 0), len(steps) - 1)
-    return with_id({"steps": list(steps), "step": shown, "name": name, "text": chosen_text(dict(text), TEXT_KEYS)})
+    return sealed({"steps": list(steps), "step": shown, "name": name, "text": chosen_text(dict(text), TEXT_KEYS)})
 
 
 def stepper(elem_id: str, **kwargs: Any) -> gr.HTML:

@@ -18,8 +18,8 @@ function strip({ values, at, of }) {
   return el("div", {}, [node, ends]);
 }
 function draw() {
-  const next = G.snapshot(props);
-  if (!next || !next.title || next.id === value?.id) return;
+  const came = props.value, next = came?.sealed ? JSON.parse(came.sealed) : null;
+  if (!next || next.id === value?.id) return;
   value = next;
   const t = value.text;
   root.replaceChildren(el("section", { class: "gb-panel ac-card", "aria-label": t.card_label, "aria-live": "polite" }, [

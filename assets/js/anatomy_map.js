@@ -30,8 +30,8 @@ function legend() {
     ...(value.before ? [el("span", { text: t.before })] : []), el("span", { text: t.open_layer }));
 }
 function draw() {
-  const next = G.snapshot(props);
-  if (!next || !next.size || next.id === value?.id) return;
+  const came = props.value, next = came?.sealed ? JSON.parse(came.sealed) : null;
+  if (!next || next.id === value?.id) return;
   const moved = !value || value.selected.layer !== next.selected.layer;
   value = next;
   paint(box.contains(document.activeElement), moved && !box.contains(document.activeElement));

@@ -101,8 +101,8 @@ function svg() {
 }
 element.gbPicture = svg;
 function draw() {
-  const next = G.snapshot(props);
-  if (!next || !next.steps || next.id === value?.id) return;
+  const came = props.value, next = came?.sealed ? JSON.parse(came.sealed) : null;
+  if (!next || next.id === value?.id) return;
   const stays = value && value.name === next.name && pending; // a step taken here whose answer is still to come
   const focused = root.contains(document.activeElement) ? document.activeElement : null;
   const focus = !focused ? null : focused.dataset.row ? `row${focused.dataset.row}` : focused.dataset.name || (focused.dataset.step ? "dot" : null);
