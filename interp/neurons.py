@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gpt2_core.hooks import Watch
+from gpt2_core.hooks import HookFunction, Watch
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id, words_of
 from interp.edits import NO_EDITS, Plan
@@ -127,6 +127,18 @@ def top_activations_stream(
         read = min(done * window, len(ids))
         means = (total / read).float().cpu(), (active / read).float().cpu(), histogram.cpu()
         yield TopActivations(layer, best[0].cpu(), best[1].cpu(), *means, tuple(ids), window, done, len(starts), plan, origin)
+
+
+@torch.no_grad()
+def activations_at(
+    model: GPT2, tokens: Sequence[int], position: int = -1, *, hook: HookFunction | None = None
+) -> Float[Tensor, "layer neuron"]:
+    """Every neuron's activation at one position of a prompt. tokens: ids, `<|endoftext|>` included; hook: of a compiled plan."""
+    at, seen = range(len(tokens))[position], {}
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(model.config.n_layers)]
+    keep = lambda name, x: seen.__setitem__(name, x[0, at].float())  # noqa: E731 - one position, whatever the prompt's length
+    model(torch.tensor([list(tokens)]), hook=Watch(names.__contains__, keep, hook), logits_at=-1)
+    return torch.stack([seen[name] for name in names])
 
 
 def _counts(values: Float[Tensor, "token neuron"]) -> Int[Tensor, "neuron bin"]:

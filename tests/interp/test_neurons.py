@@ -6,7 +6,8 @@ from helpers import max_difference, random_model, tiny_config
 
 from gpt2_core.tokenizer import Tokenizer
 from interp.edits import Edit, Plan
-from interp.neurons import EDGES, contexts, top_activations, top_activations_stream
+from interp.intervene import compile_plan
+from interp.neurons import EDGES, activations_at, contexts, top_activations, top_activations_stream
 
 MODEL = random_model(tiny_config(n_layers=2, d_model=16, d_vocab=200, n_ctx=32))
 TEXT = torch.randint(0, 199, (53,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -44,6 +45,20 @@ def test_the_histogram_counts_every_token_once():
         ends = [*EDGES[1:], float("inf")]
         counts = [sum(low <= x < high for x in column) for low, high in zip([-float("inf"), *EDGES[1:]], ends)]
         assert found.histogram[neuron].tolist() == counts and sum(counts) == 53
+
+
+def test_every_neuron_at_one_position():
+    plan = Plan((Edit.scale("attn_out", 0, value=-2.0),))
+    found = activations_at(MODEL, TEXT[:20], 7, hook=compile_plan(MODEL, plan))
+    for layer in (0, 1):
+        kept = []
+        hooks = [
+            ("blocks.0.hook_attn_out", lambda x, hook: -2 * x),
+            (f"blocks.{layer}.mlp.hook_post", lambda x, hook: kept.append(x)),
+        ]
+        with torch.no_grad():
+            MODEL.run_with_hooks(torch.tensor([TEXT[:20]]), fwd_hooks=hooks)
+        assert max_difference(found[layer], kept[0][0, 7]) <= 1e-5
 
 
 def test_a_stream_is_the_text_so_far():
