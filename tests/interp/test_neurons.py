@@ -54,7 +54,7 @@ def test_every_neuron_at_one_position():
         kept = []
         hooks = [
             ("blocks.0.hook_attn_out", lambda x, hook: -2 * x),
-            (f"blocks.{layer}.mlp.hook_post", lambda x, hook: kept.append(x)),
+            (f"blocks.{layer}.mlp.hook_post", lambda x, hook, kept=kept: kept.append(x)),
         ]
         with torch.no_grad():
             MODEL.run_with_hooks(torch.tensor([TEXT[:20]]), fwd_hooks=hooks)
