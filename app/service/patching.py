@@ -12,6 +12,7 @@ import torch
 from app.service.patching_pair import Question, end_logits, metric_of
 from app.service.view import View, as_numpy
 from app.setting import Setting
+from gpt2_core.accounting import forward_flops
 from interp import patching
 from interp.edits import NO_EDITS, Edit
 from interp.patching import OF_HEADS, Cell, Sweep
@@ -88,6 +89,11 @@ class Map:
     def normalised(self) -> np.ndarray:
         """0 is the corrupted run, 1 the clean one."""
         return (self.values - self.corrupted) / (self.clean - self.corrupted)
+
+
+def run_flops(view: View, n: int) -> int:
+    """FLOPs of a run over n tokens of which the last is unembedded."""
+    return forward_flops(view.model.cfg, n, logits_positions=1).total
 
 
 def asked(view: View, q: Question) -> tuple[Asked, Asked]:

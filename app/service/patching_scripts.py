@@ -8,7 +8,7 @@ from app.service.scripts import lens_script, script
 from app.service.view import View
 
 # component -> the hook inside a block in transformer-lens; neurons and results are patched through these too
-_HOOKS = {
+HOOKS = {
     **{name: f"hook_{name}" for name in STREAM},
     **{name: f"attn.hook_{name}" for name in ("q", "k", "v", "z", "pattern")},
     "result": "attn.hook_z",
@@ -75,15 +75,15 @@ for row in {values}.tolist():
     )
 
 
-def _lens_metric(q: Question) -> str:
+def lens_metric(q: Question) -> str:
     """Lines that define metric(logits [d_vocab]) with torch alone; `clean` is there."""
     right, wrong = list(q.correct), list(q.wrong)
     if q.measure == "kl":
-        return """reference = model(clean)[0, -1].log_softmax(-1)
+        return """reference = model(clean)[0, -1].detach().log_softmax(-1)
 
 
 def metric(logits):
-    return (reference.exp() * (reference - logits.log_softmax(-1))).sum().item()"""
+    return (reference.exp() * (reference - logits.log_softmax(-1))).sum()"""
     formula = {
         "logit_difference": f"(logits[{right}].mean() - logits[{wrong}].mean())",
         "best_logit_difference": f"(logits[{right}].mean() - logits[{wrong}].max())",
@@ -93,7 +93,7 @@ def metric(logits):
     return f"""
 
 def metric(logits):
-    return {formula}.item()"""
+    return {formula}"""
 
 
 def _lens_map(q: Question, what: Asked, n_rows: int, n_columns: int) -> str:
@@ -101,7 +101,7 @@ def _lens_map(q: Question, what: Asked, n_rows: int, n_columns: int) -> str:
     index = {"pattern": "[:, column]", "neurons": "[..., group == column]"}.get(what.component, "[:, :, column]")
     if what.component in STREAM:
         index = "[:, column]"
-    hook = _HOOKS[what.component]
+    hook = HOOKS[what.component]
     layer = "row"
     if what.layer is not None:
         layer, index = str(what.layer), "[:, row, column]" if what.component == "pattern" else "[:, column, row]"
@@ -110,7 +110,7 @@ def _lens_map(q: Question, what: Asked, n_rows: int, n_columns: int) -> str:
     return f"""
 clean = torch.tensor([{list(q.clean)}])
 corrupted = torch.tensor([{list(q.corrupted)}])
-{_lens_metric(q)}
+{lens_metric(q)}
 
 
 _, cache = model.run_with_cache({source})
@@ -124,7 +124,7 @@ _, cache = model.run_with_cache({source})
             return x
 
         logits = model.run_with_hooks({base}, fwd_hooks=[(f"blocks.{{{layer}}}.{hook}", put)])
-        line.append(metric(logits[0, -1]))
+        line.append(metric(logits[0, -1]).item())
     print(*(f"{{value:9.4f}}" for value in line))
 """
 

@@ -15,7 +15,7 @@ from app.service import patching_pair as pairs
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
-from app.tabs import patching_cell, patching_maps
+from app.tabs import patching_cell, patching_maps, patching_more
 from app.tabs.patching_job import TAB, menu
 from app.tabs.patching_words import advice, answer_text, problem_text
 from app.text import words
@@ -24,8 +24,9 @@ from app.text import words
 def build(page: Page) -> None:
     """The tab's components and what they show."""
     _pair(page)
-    patching_maps.build(page)
-    patching_cell.build(page)
+    maps = patching_maps.build(page)
+    patching_cell.build(page, maps)
+    patching_more.build(page, maps)
 
 
 def _pair(page: Page) -> None:

@@ -11,15 +11,15 @@ from app.service import patching_scripts as scripts
 from app.service.patching import Place
 from app.service.view import View
 from app.state import PageState
-from app.tabs.patching_job import TAB
+from app.tabs.patching_job import TAB, Offered, drawn_after
 from app.tabs.patching_words import metric_text, number
 from app.text import words
 
 RUNS = ("clean", "corrupted", "patched")
 
 
-def build(page: Page) -> None:
-    """The three runs' predictions and the button."""
+def build(page: Page, maps: Offered) -> None:
+    """The three runs' predictions and the button. maps: the job whose strongest cell is shown while none was chosen."""
     head = panel("gb_patching_cell_head")
     with gr.Row(equal_height=False):
         bars = []
@@ -28,6 +28,7 @@ def build(page: Page) -> None:
                 bars.append(next_token(f"gb_patching_cell_{run}"))
     add = gr.Button(page.label("patching.add"), size="sm", elem_id="gb_patching_add")
     page.shows(TAB, [head, *bars, add], _render)
+    drawn_after(page, maps, _render, [head, *bars, add])
     page.changes(add.click, lambda s: _add(View(page.store, s)))
     page.hands_out(head, lambda view: scripts.cell_evidence(view, _place(view)))
 

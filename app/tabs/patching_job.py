@@ -32,6 +32,20 @@ class Work:
     steps: Callable[[View], Iterator[Any]]
 
 
+@dataclass(frozen=True)
+class Offered:
+    """running: the job's event; render(view): the values of `outputs` as they are now."""
+
+    running: Any
+    render: Callable[[View], list]
+    outputs: list[Any]
+
+
+def drawn_after(page: Page, job: Offered, render: Callable[[View], list], outputs: Sequence[Any]) -> None:
+    """Draws something again that shows the results of a job, when the job has ended."""
+    page.listen(job.running.then, lambda state: render(View(page.store, state)), [page.state], outputs)
+
+
 class Buttons:
     """One that starts the work and says what it costs, and one that stops it."""
 
@@ -63,15 +77,19 @@ def offer(
     draw: Callable[[View, Any], list],
     *,
     shown: Callable[[Any], bool] = lambda state: True,
-    depends: Callable[[Any], Any] | None = None,
-) -> None:
-    """Declares the panel: its pictures, its buttons, and the job that fills them."""
+    depends: Callable[[Any], Any],
+    pair: bool = True,
+) -> "Offered":
+    """Declares the panel: its pictures, its buttons, and the job that fills them.
+
+    shown: whether the panel is looked at; depends: as for `Page.shows`, besides that; pair: it needs the page's pair of prompts.
+    """
     buttons = Buttons(page, elem_id)
     every = [*outputs, buttons.go, buttons.stop]
 
     def render(view: View) -> list:
         t = words(view.state.lang)
-        if not shown(view.state) or problem(view):
+        if not shown(view.state) or (pair and problem(view)):
             return [*[gr.skip() for _ in outputs], *buttons.updates(t, None)]
         cost = work.cost(view)
         if cost.small:
@@ -87,7 +105,7 @@ def offer(
                 yield dict(zip(outputs, draw(view, found)))
         yield dict(zip(every, render(view)))
 
-    page.shows(TAB, every, render, **({"depends": depends} if depends else {}))
+    page.shows(TAB, every, render, depends=lambda s: (shown(s), depends(s)))
     running = page.listen(buttons.go.click, run, [page.state], every, concurrency_id=TAB, concurrency_limit=2)
 
     def stopped(state: Any) -> list:
@@ -97,6 +115,7 @@ def offer(
     buttons.stop.click(stopped, [page.state], every, cancels=[running], **quiet)
     # What was asked last is what is shown: a job of an older state must not draw over it.
     page.state.change(None, None, None, cancels=[running], **quiet)
+    return Offered(running, render, every)
 
 
 def _last(steps: Iterator[Any]) -> Any:

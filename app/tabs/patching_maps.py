@@ -1,5 +1,6 @@
 """The two maps of the patching tab: the stream by layer and token, heads or neurons by layer (or a layer's heads by token)."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from app.service.patching import Asked, Map
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
-from app.tabs.patching_job import TAB, Work, menu, offer
+from app.tabs.patching_job import TAB, Offered, Work, menu, offer
 from app.tabs.patching_words import metric_text, number, unit_text
 from app.text import Words, words
 from interp.edits import NO_EDITS
@@ -26,8 +27,8 @@ NORMALISED = Setting("patching.normalised", True)
 OWN = ("pair", "number", "clean", "corrupted", "metric", "answer", "other", "mode", "stream", "part", "by_position", "normalised")  # fmt: skip
 
 
-def build(page: Page) -> None:
-    """Both maps, side by side, with their heads, menus and buttons."""
+def build(page: Page) -> Offered:
+    """Both maps, side by side, with their heads, menus and buttons; the job that fills them."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=340):
             stream_head = panel("gb_patching_stream_head")
@@ -44,17 +45,23 @@ def build(page: Page) -> None:
     page.control(service.BY_POSITION, by_position)
     page.control(NORMALISED, normalised)
     work = Work(cost=_cost, begun=_begun, steps=_steps)
-    offer(page, "gb_patching_maps", [stream_head, heads_head, left, right], work, _draw, depends=_depends)
-    page.changes(left.cellselect, lambda s, event: _chosen(s, "stream", event), event_data=True)
-    page.changes(right.cellselect, lambda s, event: _chosen(s, "heads", event), event_data=True)
+    job = offer(page, "gb_patching_maps", [stream_head, heads_head, left, right], work, _draw, depends=depends())
+    click(page, left, "stream")
+    click(page, right, "heads")
     page.hands_out(stream_head, lambda view: scripts.map_evidence(view, _asked(view)[0]))
     page.hands_out(heads_head, lambda view: scripts.map_evidence(view, _asked(view)[1]))
+    return job
 
 
-def _depends(state: PageState) -> tuple:
-    """Everything about the question, the maps, and what is selected."""
-    own = tuple(s for s in state.settings if s[0].split(".")[1] in OWN and s[0].startswith(f"{TAB}."))
-    return state.but(settings=own, tab=TAB)
+def depends(*more: str) -> Callable[[PageState], PageState]:
+    """What a panel is drawn from: the question, the maps, what is selected, and `more` settings of its own."""
+    names = {f"{TAB}.{name}" for name in (*OWN, *more)}
+    return lambda state: state.but(settings=tuple(s for s in state.settings if s[0] in names), tab=TAB)
+
+
+def click(page: Page, part: Any, which: str) -> None:
+    """A click in a map selects its place everywhere. which: "stream", "heads", or "layers", whose cells are always (layer, head)."""
+    page.changes(part.cellselect, lambda s, event: _chosen(s, which, event), event_data=True)
 
 
 def _asked(view: View) -> tuple[Asked, Asked]:
@@ -79,10 +86,11 @@ def _steps(view: View) -> Any:
 
 def _chosen(state: PageState, which: str, event: gr.EventData) -> PageState:
     """A click in a map selects its layer, head and position everywhere; what a column is depends on the map."""
-    state, row, column = service.LOOK.on(state, which), int(event.row), int(event.col)
+    row, column = int(event.row), int(event.col)
+    state = service.LOOK.on(state, "heads" if which == "layers" else which)
     if which == "stream":
         return state.but(layer=row, position=column)
-    if service.BY_POSITION.of(state) and service.RIGHT.of(state) in OF_HEADS:
+    if which == "heads" and service.BY_POSITION.of(state) and service.RIGHT.of(state) in OF_HEADS:
         return state.but(head=row, position=column)
     return state.but(layer=row, head=column)
 
@@ -101,8 +109,8 @@ class Scale:
         return found.normalised if self.normalised else found.values
 
 
-def scale(view: View, t: Words, q: pairs.Question, maps: tuple[Map | None, ...]) -> Scale:
-    """One scale for all maps that are shown beside each other."""
+def scale(view: View, t: Words, q: pairs.Question, maps: Sequence[Map | None], low: str = "tick_corrupted") -> Scale:
+    """One scale for all maps that are shown beside each other. low: the name of the end that is not clean."""
     there = [m for m in maps if m is not None]
     clean, corrupted = (there[0].clean, there[0].corrupted) if there else pairs.ends(view, q, q.plan)
     normalised = NORMALISED.of(view.state) and abs(clean - corrupted) >= service.CLOSE
@@ -112,7 +120,7 @@ def scale(view: View, t: Words, q: pairs.Question, maps: tuple[Map | None, ...])
     far = [np.abs(v[~np.isnan(v)] - center).max(initial=0) for v in shown]
     bound = max([abs(ends[1] - ends[0]), *map(float, far)]) or 1.0
     unit = t("patching.unit_share") if normalised else unit_text(t, q)
-    return Scale(normalised, bound, center, unit, tuple(zip(ends, (t("patching.tick_corrupted"), t("patching.tick_clean")))))
+    return Scale(normalised, bound, center, unit, tuple(zip(ends, (t(f"patching.{low}"), t("patching.tick_clean")))))
 
 
 def map_value(view: View, t: Words, what: Asked, found: Map | None, shown: Scale, **more: Any) -> dict:
@@ -120,21 +128,20 @@ def map_value(view: View, t: Words, what: Asked, found: Map | None, shown: Scale
     rows, columns, titles = axes(view, t, what)
     values = np.full((len(rows), len(columns)), np.nan) if found is None else shown(found)
     done = 0.0 if found is None else found.done
-    return heat_map_value(
-        values,
-        rows=rows,
-        columns=columns,
-        text=t.section("heat_map") | {"label": map_label(t, what)},
-        unit=shown.unit,
-        bound=shown.bound,
-        center=shown.center,
-        ticks=shown.ticks,
-        selected=service.selected(view, what),
-        row_title=titles[0],
-        column_title=titles[1],
-        caption=None if done == 1 else t("patching.progress", share=done),
-        **more,
-    )
+    options = {
+        "rows": rows,
+        "columns": columns,
+        "text": t.section("heat_map") | {"label": more.pop("label", map_label(t, what))},
+        "unit": shown.unit,
+        "bound": shown.bound,
+        "center": shown.center,
+        "ticks": shown.ticks,
+        "selected": service.selected(view, what),
+        "row_title": titles[0],
+        "column_title": titles[1],
+        "caption": None if done == 1 else t("patching.progress", share=done),
+    }
+    return heat_map_value(values, **(options | more))
 
 
 def map_label(t: Words, what: Asked) -> str:
