@@ -31,6 +31,7 @@ class Settings:
     threads: int = 0
     downloads: bool = True
     share: bool = False
+    sae: str = ""
 
 
 _HELP = {
@@ -42,6 +43,7 @@ _HELP = {
     "memory_gb": "weights kept in memory at once, in GB; least recently used models leave first, and larger ones are refused, except the one to open with",
     "threads": "CPU threads for PyTorch; 0 chooses",
     "downloads": "whether visitors may download released GPT-2 weights with a button",
+    "sae": "folder with sparse autoencoders of the SAELens layout (cfg.json, sae_weights.safetensors), for the Neurons tab; empty is saes/ beside app.py",
     "share": "also open a public address through Gradio's servers (leaves this machine)",
 }
 

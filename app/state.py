@@ -13,6 +13,7 @@ TABS = (
     "probabilities",
     "attention",
     "heads",
+    "neurons",
     "attribution",
     "patching",
     "steering",

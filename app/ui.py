@@ -20,6 +20,7 @@ from app.tabs import (
     heads,
     lens,
     literature,
+    neurons,
     patching,
     playground,
     probabilities,
@@ -30,6 +31,7 @@ from app.tabs import (
 )
 
 BUILDERS = {
+    "neurons": neurons.build,
     "steering": steering.build,
     "playground": playground.build,
     "probabilities": probabilities.build,

@@ -21,6 +21,7 @@ from app.text import (
     lens,
     literature,
     literature_checks,
+    neurons,
     page,
     patching,
     playground,
@@ -32,6 +33,7 @@ from app.text import (
 )
 
 PARTS = (
+    neurons,
     page,
     edits,
     examples,

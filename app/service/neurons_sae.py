@@ -1,0 +1,132 @@
+"""Sparse autoencoders of the server's own folders: which features are active on the prompt, what they say, what editing one does.
+
+An autoencoder is chosen by its name in a list that the server made when it looked into its folder: nothing that comes over the
+network is used as a path.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from app.evidence import Evidence
+from app.service.scripts import script
+from app.service.view import View, as_numpy
+from app.setting import Setting
+from interp.changes import ChangeHook
+from interp.run import Run, trace
+from interp.sae import CONFIG, SAE, FeatureEdit, Reading, feature_hook, load, read
+from interp.steering_effect import Shift, shift
+from interp.weights import Ends, vector_effect
+
+FOLDER = Path(__file__).resolve().parents[2] / "saes"  # where nothing else was said with --sae
+CHOSEN = Setting("neurons.sae", "")
+FEATURE = Setting("neurons.feature", -1, low=-1)  # -1: the one that is most active here
+VALUE = Setting("neurons.feature_value", 0.0, low=-10_000, high=10_000)
+DEPTH, MOST, LISTED = 3, 200, 16
+
+
+def folders(view: View) -> dict[str, Path]:
+    """The autoencoders there are: name -> folder, of those with a cfg.json at most three folders down."""
+    root = Path(view.store.settings.sae or FOLDER)
+    found: dict[str, Path] = {}
+    places = [root]
+    for _ in range(DEPTH):
+        for place in places:
+            if (place / CONFIG).is_file() and len(found) < MOST:
+                found[place.name if place == root else place.relative_to(root).as_posix()] = place
+        places = sorted(child for place in places if place.is_dir() for child in place.iterdir() if child.is_dir())
+    return found
+
+
+def autoencoder(view: View) -> SAE | None:
+    """The one chosen, or the first that there is; None where there is none.
+
+    Raises ValueError for a name that is not in the list, and for one that cannot be read or does not fit the model.
+    """
+    there, name = folders(view), CHOSEN.of(view.state)
+    if not there:
+        return None
+    if name and name not in there:
+        raise ValueError(f"There is no autoencoder {name[:60]!r} here; choose one of {', '.join(list(there)[:8])}.")
+    name = name or next(iter(there))
+    return view.store.result((view.state.model, "sae", name), lambda: load(there[name], view.model))
+
+
+def _run(view: View, sae: SAE) -> Run:
+    s = view.state
+    compute = lambda: trace(view.model, s.prompt, s.plan, s.bos, [sae.hook_name])  # noqa: E731
+    return view.store.result((s.model, "sae run", s.prompt, s.bos, s.plan, sae.source), compute)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an autoencoder sees at the selected position. top: features and their activations, the highest first.
+
+    feature: the one looked at, over: its activation at every position. ends: the tokens that it raises and lowers, None where its
+    direction is not one of the residual stream. reading: with the reconstruction's error.
+    """
+
+    sae: SAE
+    reading: Reading
+    top: tuple[tuple[int, float], ...]
+    feature: int
+    over: np.ndarray
+    ends: Ends | None
+
+
+def features(view: View) -> Features | None:
+    """None where there is no autoencoder. Raises ValueError for a feature that is not there."""
+    sae = autoencoder(view)
+    if sae is None:
+        return None
+    reading = read(sae, _run(view, sae))
+    ids, values = reading.top(view.position, LISTED)
+    top = tuple((i, v) for i, v in zip(ids.tolist(), values.tolist()) if v > 0)
+    feature = FEATURE.of(view.state)
+    feature = feature if feature >= 0 else int(ids[0])
+    if feature >= sae.d_sae:
+        raise ValueError(f"Feature {feature} does not exist, the autoencoder has 0..{sae.d_sae - 1}.")
+    wide = sae.W_dec.shape[1] == view.config.d_model and "attn.hook_z" not in sae.hook_name
+    ends = vector_effect(view.model, sae.W_dec[feature][None], 8) if wide else None
+    return Features(sae, reading, top, feature, as_numpy(reading.features[:, feature]), ends)
+
+
+def hook(view: View, found: Features) -> ChangeHook:
+    """The plan in force, then the feature set to the chosen value everywhere."""
+    edits = [FeatureEdit(found.feature, VALUE.of(view.state))]
+    return feature_hook(view.model, found.sae, edits, plan=view.state.plan, bos=view.state.bos)
+
+
+@torch.no_grad()
+def edited(view: View, found: Features) -> Shift:
+    """The next token without and with the feature at the chosen value."""
+    base = view.run
+    logits = view.model(view.model.to_tokens(view.state.prompt, prepend_bos=view.state.bos), hook=hook(view, found))[0]
+    after = Run(base.text, base.tokens, base.strings, logits, base.activations, base.plan, base.provenance)
+    return shift(base, after, view.position)
+
+
+def evidence(view: View) -> Evidence:
+    """The features that are active at the selected position. Raises ValueError where there is no autoencoder."""
+    found = features(view)
+    if found is None:
+        raise ValueError("There is no sparse autoencoder here; start the page with --sae FOLDER.")
+    rows = [("active", str(feature), value) for feature, value in found.top]
+    rows += [(f"feature {found.feature}", text, value) for text, value in zip(view.shown, found.over)]
+    code = f"""
+sae = load_sae({found.sae.source!r}, model)
+reading = read(sae, run)
+ids, values = reading.top({view.position}, {LISTED})
+for feature, value in zip(ids.tolist(), values.tolist()):
+    print(f"{{feature}} {{value:.5f}}")
+"""
+    imports = "from interp.sae import load as load_sae\nfrom interp.sae import read"
+    facts = {
+        "hook": found.sae.hook_name,
+        "unexplained_variance": found.reading.unexplained,
+        "error": found.reading.error.tolist(),
+        "provenance": view.run.provenance.to_dict(),
+    }
+    return Evidence("features", ("what", "which", "value"), rows, script(view, imports, code), "", facts)

@@ -1,0 +1,107 @@
+"""Where the neuron fires in a text: contexts, and the distribution of its activations."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import gradio as gr
+
+from app.components.contexts import Place, contexts, contexts_value
+from app.components.panel import Exports, panel, panel_value
+from app.figures.neurons import activation_histogram
+from app.page import Notice, Page
+from app.service import neurons as service
+from app.service import neurons_evidence
+from app.service.view import View
+from app.state import PageState
+from app.text import Words, words
+
+
+def build(page: Page) -> None:
+    """The panel."""
+    label = page.label
+    head = panel("gb_neurons_text_head")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=300):
+            own = gr.Textbox("", label=label("neurons.own"), placeholder=label("neurons.own_hint"), info=label("neurons.own_info"), lines=2, max_lines=6, max_length=service.MAX_TEXT, elem_id="gb_neurons_own")  # fmt: skip
+            with gr.Row():
+                go = gr.Button(label("neurons.read"), scale=0, min_width=150, size="sm", elem_id="gb_neurons_read")
+                stop = gr.Button(label("neurons.stop"), interactive=False, scale=0, min_width=90, size="sm", elem_id="gb_neurons_stop")  # fmt: skip
+        figure = gr.Plot(show_label=False, scale=4, min_width=300, elem_id="gb_neurons_histogram")
+    places = contexts("gb_neurons_contexts")
+    text = gr.State("")  # what was asked for last; empty is the sample
+    outputs = [head, places, figure, stop]
+
+    def first(view: View, asked: str) -> list:
+        found = service.fired_at_hand(view, asked)
+        if found is None and service.seconds(view, asked) <= service.QUICK_SECONDS:
+            found = list(service.fired(view, asked))[-1]
+        return _paint(view, asked, found)
+
+    def read(state: PageState, asked: str) -> Iterator[list]:
+        view = View(page.store, state)
+        service.text_of(asked)  # too long: said before anything is done
+        yield [gr.skip(), gr.skip(), gr.skip(), gr.update(interactive=True), asked]
+        for found in service.fired(view, asked):
+            yield [*_paint(view, asked, found), asked]
+
+    page.shows("neurons", outputs, first, inputs=[text], depends=_depends)
+    reading = page.listen(go.click, read, [page.state, own], [*outputs, text], concurrency_id="generation", concurrency_limit=2)
+    stop.click(
+        lambda: gr.update(interactive=False), None, stop, cancels=[reading], show_progress="hidden", api_visibility="private"
+    )
+    page.changes(places.contextpick, partial(_pick, page), inputs=[text], event_data=True)
+    page.hands_out(head, neurons_evidence.fired_evidence, [text])
+
+
+def _depends(state: PageState) -> PageState:
+    kept = tuple(s for s in state.settings if s[0] in ("neurons.rank", "neurons.at"))
+    return state.but(tab="neurons", layer=0, head=0, film="", frame=None, settings=kept)
+
+
+def _paint(view: View, asked: str, found: service.Fired | None) -> list:
+    t = words(view.state.lang)
+    exports = Exports("gb_neurons_contexts", "neuron-text", t.section("panel"))
+    what = _said(view, t, asked, found)
+    head = panel_value(what, help=t("neurons.text_help"), help_label=t("page.help"), exports=exports)
+    places = [] if found is None else found.contexts
+    rows = [Place(_printed(c.strings), c.activations.tolist(), c.peak) for c in places]
+    value = contexts_value(rows, text=t.section("contexts"), unit=t("contexts.scale"))
+    figure = None if found is None else _figure(view, t, found)
+    return [head, value, figure, gr.update(interactive=found is not None and not found.done)]
+
+
+def _printed(strings) -> list[str]:
+    """Tokens in running text: spaces as spaces, line breaks as marks."""
+    return [string.replace("\n", "↵") for string in strings]
+
+
+def _said(view: View, t: Words, asked: str, found: service.Fired | None) -> str:
+    (layer, neuron), sample = service.chosen(view), service.text_of(asked) == service.text_of(None)
+    source = t("neurons.source_sample" if sample else "neurons.source_own")
+    if found is None:
+        return t("neurons.text_wait", source=source, layer=layer, seconds=service.seconds(view, asked))
+    top = found.top
+    most = top.values[neuron, 0].item()
+    if not found.done:
+        return t("neurons.text_reading", done=top.done, windows=top.windows, most=most)
+    numbers = {"tokens": len(top.tokens), "active": top.active[neuron].item(), "mean": top.mean[neuron].item(), "most": most}
+    return t("neurons.text_what", name=f"L{layer}N{neuron}", source=source, **numbers)
+
+
+def _figure(view: View, t: Words, found: service.Fired):
+    bars = service.histogram(view, found.top)
+    here = float(service.here(view)[view.position])
+    return activation_histogram(bars.edges, bars.counts, t.section("neurons_histogram"), here=here, open_end=bars.open_end)
+
+
+def _pick(page: Page, state: PageState, asked: str, event: gr.EventData) -> PageState:
+    """The place becomes the prompt, up to the token at which the neuron fires; the neuron stays."""
+    view = View(page.store, state)
+    found, index = service.fired_at_hand(view, asked), int(event.index)
+    if found is None or not 0 <= index < len(found.contexts):
+        return state
+    place = found.contexts[index]
+    start = place.position - place.peak
+    prompt = view.model.tokenizer.decode(list(found.top.tokens[start : place.position + 1]))
+    new = service.choose(state, *service.chosen(view)).but(prompt=prompt, position=None)
+    raise Notice(new, words(state.lang)("neurons.context_used"))
