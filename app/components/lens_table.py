@@ -26,7 +26,7 @@ from app.components.packing import canvas_component, pack
 COLORS = ("probability", "entropy", "rank")
 TEXT_KEYS = (
     "table_label", "probability", "entropy", "rank", "unit_probability", "unit_entropy", "unit_rank", "position",
-    "layer", "hover_before", "hover_target", "changed", "left_out", "color_by", "cell", "export", "export_failed",
+    "layer", "hover_before", "hover_target", "changed", "left_out", "color_by", "cell",
 )  # fmt: skip
 
 

@@ -1,17 +1,22 @@
-"""What the lens tab shows: each layer's prediction at each position, and one token followed through the layers."""
+"""What the lens tab shows: each layer's prediction at each position, and one token followed through the layers.
+
+Every function takes the kind of lens: "logit" (each layer with its own LayerNorm scale), "frozen" (with the last layer's), or
+"tuned", where a tuned lens of exactly these weights lies beside the model.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from app.evidence import Evidence
-from app.service.scripts import lens_script, script
 from app.service.view import View, as_numpy
+from gpt2_core.checkpoints import locate
 from gpt2_core.tokenizer import Tokenizer
-from interp.lens import lens_names, logit_lens
+from interp import tuned_lens
+from interp.lens import lens_names, logit_lens, read_rows
 from interp.run import Check, Run
 
+LENSES = ("logit", "frozen", "tuned")
 FEW_CELLS = 2000  # up to this many cells, each carries its five likeliest tokens
 
 
@@ -38,12 +43,34 @@ class Track:
     rank: np.ndarray
 
 
-def table(view: View, mid: bool, target: int | None) -> LensTable:
+def tuned(view: View) -> tuned_lens.TunedLens | None:
+    """The tuned lens beside the model's weights, or None. Raises ValueError where the one that lies there is another model's."""
+    found = locate(view.state.model)
+    if found is None or not (found.folder / tuned_lens.TENSORS).exists():
+        return None
+    return view.store.result((view.state.model, "tuned lens"), lambda: tuned_lens.load(found.folder, view.model))
+
+
+def usable(view: View, kind: str, mid: bool) -> tuple[str, bool]:
+    """The lens and the rows that can be shown of those that are asked for: "logit" without a tuned lens, and no rows after
+    attention for a tuned lens without them."""
+    if kind != "tuned":
+        return kind, mid
+    lens = tuned(view)
+    return ("logit", mid) if lens is None else (kind, mid and lens_names(view.config.n_layers, True)[1] in lens.weights)
+
+
+def reading(view: View, kind: str) -> dict:
+    """The keywords of a kind of lens for the functions of `interp.lens` and `interp.trajectory`."""
+    return {"translate": tuned(view)} if kind == "tuned" else {"layer_norm": "frozen" if kind == "frozen" else "recomputed"}
+
+
+def table(view: View, mid: bool, target: int | None, kind: str = "logit") -> LensTable:
     """The lens at every position. mid: also a row after each layer's attention. target: the token whose rank is shown; None is
     what the model itself finally predicts at each position."""
     k = 5 if len(lens_names(view.config.n_layers, mid)) * len(view.run) <= FEW_CELLS else 1
-    lens = _lens(view, view.run, k, mid, target)
-    before = None if view.before is None else _likeliest(view, view.before, mid)
+    lens = _lens(view, view.run, k, mid, target, kind)
+    before = None if view.before is None else _likeliest(view, view.before, mid, kind)
     columns = (lens.top_ids, lens.top_probabilities, lens.entropy, lens.target_probability, lens.target_rank)
     return LensTable(lens.labels, *map(as_numpy, columns), before, lens.check)
 
@@ -54,41 +81,12 @@ def final_prediction(view: View) -> int:
 
 
 @torch.no_grad()
-def track(view: View, run: Run, target: int, mid: bool) -> Track:
+def track(view: View, run: Run, target: int, mid: bool, kind: str = "logit") -> Track:
     """Probability and rank of one token at the selected position, layer by layer, in a run of the page."""
-    names = lens_names(view.config.n_layers, mid)
-    resid = torch.stack([run.activations[name][view.position] for name in names])
-    logits = view.model.unembed(resid[None])[0].float()
+    at = slice(view.position, view.position + 1)
+    logits = torch.cat(list(read_rows(view.model, run, mid, at=at, **reading(view, kind))))
     rank = (logits > logits[:, target, None]).sum(-1) + 1
     return Track(as_numpy(logits.softmax(-1)[:, target]), as_numpy(rank))
-
-
-def track_evidence(view: View, target: int, mid: bool) -> Evidence:
-    """The followed token's numbers, layer by layer, and the scripts that compute them."""
-    found, names = track(view, view.run, target, mid), lens_names(view.config.n_layers, mid)
-    token = view.model.tokenizer.strings([target])[0]
-    code = f"""
-lens = logit_lens(model, run, target={target}, mid={mid})  # {token!r}
-rows = zip(lens.labels, lens.target_probability[:, {view.position}].tolist(), lens.target_rank[:, {view.position}].tolist())
-for label, probability, rank in rows:
-    print(f"{{label:>12}} {{probability:9.4%}} rank {{rank + 1}}")
-"""
-    lens_code = f"""
-_, cache = model.run_with_cache(tokens)
-names = {names}
-for name in names:
-    logits = model.unembed(model.ln_final(cache[name]))[0, {view.position}]
-    rank = int((logits > logits[{target}]).sum()) + 1
-    print(f"{{name:>28}} {{logits.softmax(-1)[{target}].item():9.4%}} rank {{rank}}")  # of {token!r}
-"""
-    return Evidence(
-        "lens-token",
-        ("read_at", "probability", "rank"),
-        list(zip(names, found.p, found.rank)),
-        script(view, "from interp.lens import logit_lens", code),
-        lens_script(view, "", lens_code),
-        {"token": token, "id": target, "position": view.position, "provenance": view.run.provenance.to_dict()},
-    )
 
 
 def one_token(tokenizer: Tokenizer, text: str) -> int:
@@ -123,18 +121,17 @@ def layer_of(row: int, mid: bool) -> int:
 
 
 @torch.no_grad()
-def _likeliest(view: View, run: Run, mid: bool) -> np.ndarray:
+def _likeliest(view: View, run: Run, mid: bool, kind: str) -> np.ndarray:
     """Each row's likeliest token [row position]: all that is shown of the run without the edits."""
     s = view.state
 
     def compute() -> np.ndarray:
-        names = lens_names(view.config.n_layers, mid)
-        return np.stack([as_numpy(view.model.unembed(run.activations[name][None])[0].argmax(-1)) for name in names])
+        return np.stack([as_numpy(logits.argmax(-1)) for logits in read_rows(view.model, run, mid, **reading(view, kind))])
 
-    return view.store.result((s.model, "lens likeliest", s.prompt, s.bos, run.plan, mid), compute)
+    return view.store.result((s.model, "lens likeliest", s.prompt, s.bos, run.plan, mid, kind), compute)
 
 
-def _lens(view: View, run: Run, k: int, mid: bool, target: int | None):
+def _lens(view: View, run: Run, k: int, mid: bool, target: int | None, kind: str):
     s = view.state
-    key = (s.model, "lens", s.prompt, s.bos, run.plan, k, mid, target)
-    return view.store.result(key, lambda: logit_lens(view.model, run, k=k, target=target, mid=mid))
+    key = (s.model, "lens", s.prompt, s.bos, run.plan, k, mid, target, kind)
+    return view.store.result(key, lambda: logit_lens(view.model, run, k=k, target=target, mid=mid, **reading(view, kind)))

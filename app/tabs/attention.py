@@ -14,8 +14,9 @@ from app.service import attention_shown as shown
 from app.service.view import View
 from app.state import PageState
 from app.tabs import attention_head, attention_paths, attention_roles, attention_scores, attention_surgery
-from app.tabs.attention_choices import EVERY, HIDE, LAYER, ORDER, ORDERS, SHOW, TIMES, check_badge, choice, seen
+from app.tabs.attention_choices import EVERY, HIDE, LAYER, ORDER, ORDERS, SHOW, TIMES, choice, seen
 from app.tabs.attention_roles import CATEGORY, is_measured
+from app.tabs.badges import check_badge
 from app.text import Words, words
 
 FILTERS = (2, 5, 10)  # × chance

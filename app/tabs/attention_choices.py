@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.components.panel import Badge
 from app.page import Page
 from app.service import attention as service
 from app.service.attention_paths import METHODS
@@ -14,8 +13,6 @@ from app.service.attention_surgery import ALL, CELL, COLUMN, LAST, ONE, SELECTED
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
-from app.text import Words
-from interp.run import Check
 
 ORDERS = ("position", "role", *service.MEASURES)
 EVERY = -1  # layer: all; key: the one that is looked at most
@@ -59,9 +56,3 @@ def choice(page: Page, setting: Setting, component: Any, choices: Callable[[View
 def chosen_cell(view: View) -> tuple[int, int]:
     """The (query, key) of the selected weight."""
     return cell(view, KEY.of(view.state))
-
-
-def check_badge(t: Words, check: Check, name: str) -> Badge:
-    """An identity that was checked."""
-    title = t("page.check_title", name=name, residual=check.residual, tolerance=check.tolerance)
-    return Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)

@@ -7,7 +7,8 @@ from app.figures.attention import paths_bars
 from app.page import Page
 from app.service import attention_paths as service
 from app.service.view import View
-from app.tabs.attention_choices import METHOD, check_badge, choice, seen
+from app.tabs.attention_choices import METHOD, choice, seen
+from app.tabs.badges import check_badge
 from app.text import words
 
 

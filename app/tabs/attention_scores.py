@@ -9,7 +9,8 @@ from app.figures.attention import dimension_bars
 from app.page import Page
 from app.service import attention_scores as service
 from app.service.view import View, as_numpy
-from app.tabs.attention_choices import BY_HEAD, KEY, check_badge, chosen_cell, seen
+from app.tabs.attention_choices import BY_HEAD, KEY, chosen_cell, seen
+from app.tabs.badges import check_badge
 from app.text import words
 
 NAMED = 3  # pairs of parts that are said in words

@@ -10,7 +10,8 @@ from app.service.attention import head_pattern
 from app.service.attention_surgery import Effect
 from app.service.view import View
 from app.state import PageState
-from app.tabs.attention_choices import HEADS, KEY, READ_AT, RENORMALISE, ROWS, VALUE, check_badge, choice, chosen_cell, seen
+from app.tabs.attention_choices import HEADS, KEY, READ_AT, RENORMALISE, ROWS, VALUE, choice, chosen_cell, seen
+from app.tabs.badges import check_badge
 from app.text import Words, words
 
 RANKED = 12  # heads of the picture
@@ -76,9 +77,11 @@ def proposed(view: View, value: float | None = None) -> tuple:
 
 
 def operate(view: View, given: float | None) -> PageState:
-    """The state with the chosen weights set."""
+    """The state with the chosen weights set; the weight that was chosen stays chosen, also if it is no longer the largest."""
     edits = proposed(view, weight(view.state, given))
-    return VALUE.on(view.state, given).but(plan=service.with_surgery(view.state.plan, edits))
+    query, key = chosen_cell(view)
+    state = KEY.on(VALUE.on(view.state, given), key).but(position=query)
+    return state.but(plan=service.with_surgery(view.state.plan, edits))
 
 
 def _cell_words(view: View) -> list:

@@ -5,22 +5,28 @@ import numpy as np
 
 from app.components.lens_table import lens_table, lens_table_value
 from app.components.message import message, message_value
-from app.components.panel import Badge, Exports, panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.figures.tracks import rank_or_probability_by_layer
 from app.page import Page
 from app.service import lens as service
+from app.service import lens_evidence
 from app.service.view import View
-from app.setting import Setting
 from app.state import PageState
-from app.text import Words, words
-
-MID, TARGET = Setting("lens.mid", False), Setting("lens.target", "")
+from app.tabs import lens_more
+from app.tabs.badges import check_badge
+from app.tabs.lens_choices import KIND, MID, TARGET, row_labels, seen
+from app.text import words
+from interp.lens import labels as names
 
 
 def build(page: Page) -> None:
     """The tab's components and what they show."""
     head = panel("gb_lens_head")
     with gr.Row():
+        with gr.Column(min_width=220):
+            kind = gr.Radio(
+                [(k, k) for k in KIND.one_of], value=KIND.default, label=page.label("lens.kind"), elem_id="gb_lens_kind"
+            )
         with gr.Column(min_width=220):
             mid = gr.Checkbox(False, label=page.label("lens.mid"), elem_id="gb_lens_mid")
         with gr.Column(min_width=220):
@@ -35,10 +41,16 @@ def build(page: Page) -> None:
     problem = message("gb_lens_message")
     chosen = gr.State(None)  # the row and position chosen last, and how many choices so far
     table = lens_table("gb_lens_table")
+    page.shows("lens", [kind], _kinds, depends=lambda s: (s.lang, s.model, seen(s, KIND).settings), control=True)
+    page.changes(kind.input, KIND.on, inputs=[kind], own_control=True)
     page.control(MID, mid)
     page.control(TARGET, target)
-    page.shows("lens", [head, problem], _head)
-    page.shows("lens", [table], _table, inputs=[chosen], depends=lambda s: s.settings_of("lens").but(tab="lens", head=0))
+    of_table = lambda s: seen(s, KIND, MID, TARGET, head=0)  # noqa: E731
+    page.shows("lens", [head, problem], _head, depends=of_table)
+    page.shows("lens", [table], _table, inputs=[chosen], depends=of_table)
+    page.hands_out(
+        head, lambda view: lens_evidence.table_evidence(view, read_target(view, TARGET.of(view.state))[0], *asked(view))
+    )
 
     def keep(last: tuple | None, event: gr.EventData) -> tuple:
         return int(event.row), int(event.pos), last[2] + 1 if last else 0
@@ -47,9 +59,22 @@ def build(page: Page) -> None:
     page.changes(chosen.change, _look_at, inputs=[chosen])
     said = panel("gb_lens_track_head")
     figure = gr.Plot(show_label=False, elem_id="gb_lens_track")
-    only = lambda s: s.settings_of("lens").but(tab="lens", layer=0, head=0)  # noqa: E731
-    page.shows("lens", [said, figure], _track, depends=only)
-    page.hands_out(said, lambda view: service.track_evidence(view, _followed(view), MID.of(view.state)))
+    page.shows("lens", [said, figure], _track, depends=lambda s: seen(s, KIND, MID, TARGET, layer=0, head=0))
+    page.hands_out(said, lambda view: lens_evidence.track_evidence(view, _followed(view), *asked(view)))
+    lens_more.build(page)
+
+
+def _kinds(view: View) -> list:
+    """The lenses at hand: a tuned lens only where one of these weights is."""
+    t, kinds = words(view.state.lang), [k for k in KIND.one_of if k != "tuned" or service.tuned(view)]
+    value = service.usable(view, KIND.of(view.state), False)[0]
+    return [gr.update(choices=[(t(f"lens.kind_{k}"), k) for k in kinds], value=value)]
+
+
+def asked(view: View) -> tuple[bool, str]:
+    """Whether rows after attention are shown, and the lens."""
+    kind, mid = service.usable(view, KIND.of(view.state), MID.of(view.state))
+    return mid, kind
 
 
 def _look_at(state: PageState, chosen: tuple | None) -> PageState:
@@ -71,27 +96,28 @@ def read_target(view: View, text: str) -> tuple[int | None, str]:
 
 
 def _head(view: View) -> list:
-    t, mid, (target, problem) = words(view.state.lang), MID.of(view.state), read_target(view, TARGET.of(view.state))
-    check = service.table(view, mid, target).check
-    title = t("page.check_title", name=t("lens.check_last"), residual=check.residual, tolerance=check.tolerance)
-    badge = Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)
-    head = panel_value(t("lens.what"), help=t("lens.help"), help_label=t("page.help"), badges=[badge])
+    t, (mid, kind), (target, problem) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
+    check = service.table(view, mid, target, kind).check
+    badge = check_badge(t, check, t("lens.check_last"))
+    said = [t("lens.what"), t(f"lens.what_{kind}") if kind != "logit" else ""]
+    if kind == "tuned":
+        lens = service.tuned(view)
+        said.append(t("lens.tuned_of", steps=lens.steps, tokens=lens.tokens))
+        said.append(t("lens.tuned_no_mid") if MID.of(view.state) and not mid else "")
+    exports = Exports("gb_lens_table", f"{kind}-lens", t.section("panel"))
+    help = t("lens.help") if kind == "logit" else t(f"lens.help_{kind}")
+    head = panel_value(" ".join(filter(None, said)), help=help, help_label=t("page.help"), badges=[badge], exports=exports)
     return [head, message_value(problem, close=t("page.close"))]
 
 
-def _row_labels(t: Words, labels: tuple[str, ...]) -> list[str]:
-    named = [t("lens.mid_row", label=label.split()[0]) if label.endswith(" mid") else label for label in labels]
-    return [t("lens.embed"), *named[1:-1], t("lens.last_row", label=named[-1])]
-
-
 def _table(view: View, chosen: tuple | None) -> list:
-    t, mid, (target, _) = words(view.state.lang), MID.of(view.state), read_target(view, TARGET.of(view.state))
-    lens = service.table(view, mid, target)
+    t, (mid, kind), (target, _) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
+    lens = service.table(view, mid, target, kind)
     shown = _Shown(view, lens)
     follow = None if target is None else {"text": view.show([target])[0], "p": lens.target_p, "rank": lens.target_rank}
     several = lens.top_ids.shape[-1] > 1
     value = lens_table_value(
-        _row_labels(t, lens.labels),
+        row_labels(t, lens.labels),
         view.shown,
         shown(lens.top_ids[..., 0]),
         lens.top_p[..., 0],
@@ -133,14 +159,14 @@ def _followed(view: View) -> int:
 
 
 def _track(view: View) -> list:
-    t, mid, target = words(view.state.lang), MID.of(view.state), _followed(view)
-    now = service.track(view, view.run, target, mid)
-    before = None if view.before is None else service.track(view, view.before, target, mid)
+    t, (mid, kind), target = words(view.state.lang), asked(view), _followed(view)
+    now = service.track(view, view.run, target, mid, kind)
+    before = None if view.before is None else service.track(view, view.before, target, mid, kind)
     token, numbers = view.show([target])[0], {"first": now.p[0], "last": now.p[-1], "rank": int(now.rank[-1])}
     said = [t("lens.track_what", token=token, at=view.shown[view.position], position=view.position, **numbers)]
     if before is not None:
         said.append(t("lens.track_before", last=before.p[-1], rank=int(before.rank[-1])))
-    labels = _row_labels(t, service.table(view, mid, None).labels)
+    labels = row_labels(t, names(view.config.n_layers, mid))
     pair = None if before is None else (before.p[None], before.rank[None])
     figure = rank_or_probability_by_layer(labels, [token], now.p[None], now.rank[None], t.section("lens_track"), before=pair)
     exports = Exports("gb_lens_track", "lens-token", t.section("panel"))

@@ -70,7 +70,6 @@ function buildBar() {
   bar.replaceChildren(...[buttons].filter(Boolean));
   const line = el("div", { class: "lt-legend" }, [G.legend("seq", { title: t[`unit_${color}`], low: s.low, high: s.high })]);
   if (data.before) line.append(el("span", { class: "lt-key" }, [el("i", { class: "lt-flag" }), fill(t.changed, { count: changed, total: data.top.length })]));
-  G.exportMenu(line, { name: "logit-lens", svg, csv, json, text: t });
   foot.replaceChildren(line, el("div", { class: "lt-notes", text: value.left_out ? fill(t.left_out, { count: value.left_out }) : "" }));
 }
 /* Columns in view plus a few; the rest is two empty cells of the right width. */
@@ -152,7 +151,7 @@ box.addEventListener("keydown", (e) => {
 G.tooltip(box, ".lt-cell", (node) => { const { row, pos } = place(node); return details(row, pos); });
 box.addEventListener("scroll", () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(() => columns()); }, { passive: true });
 
-/* ---- export --------------------------------------------------------------------------------------------------- */
+/* ---- picture -------------------------------------------------------------------------------------------------- */
 function svg() {
   const rows = value.rows.length, from = 0, to = count(), left = Math.max(70, label), top = 46, s = scale(), out = [], w = COLUMN, cut = (x) => ([...x].length > 11 ? `${[...x].slice(0, 10).join("")}\u2026` : x);
   const text = (x, y, string, more = {}) => out.push(G.sx("text", { x, y, fill: G.css("--gb-ink"), "font-size": 12, ...more }, null, string));
@@ -169,21 +168,7 @@ function svg() {
   text(left, top + rows * ROW + 20, `${value.text[`unit_${color}`]} ${s.low} \u2013 ${s.high}`, { fill: G.css("--gb-muted") });
   return G.svgDoc(Math.ceil(left + count() * w + 8), top + rows * ROW + 32, out, value.text.table_label);
 }
-const number = (x) => Number(x.toPrecision(9));
-function* records() {
-  for (let row = 0; row < value.rows.length; row++) for (let pos = 0; pos < count(); pos++) {
-    const i = cellOf(row, pos);
-    yield { row: value.rows[row].index, layer: value.rows[row].label, position: pos, token: value.tokens[pos], top: value.words[data.top[i]], probability: number(data.p[i]),
-      ...Object.fromEntries(Object.entries(data.colors).filter(([k]) => k !== "probability").map(([k, a]) => [k, number(a[i])])),
-      ...(data.before ? { before: value.words[data.before[i]] } : {}),
-      ...(value.target ? { target_probability: number(data.targetP[i]), target_rank: data.targetRank[i] } : {}) };
-  }
-}
-function csv() { const all = [...records()]; return G.csvRows([Object.keys(all[0]), ...all.map((r) => Object.values(r))]); }
-function json() {
-  const top5 = (i) => Array.from({ length: data.width5 }, (_, k) => i * data.width5 + k).filter((k) => data.p5[k] >= 0).map((k) => [value.words[data.words5[k]], number(data.p5[k])]);
-  return { id: value.id, tokens: value.tokens, target: value.target?.text ?? null, rank_starts_at: 0, cells: [...records()].map((r, i) => (data.words5 ? { ...r, top5: top5(i) } : r)) };
-}
+element.gbPicture = svg;
 
 let width = 0;
 new ResizeObserver(() => { if (value && box.clientWidth && box.clientWidth !== width) { const first = !width; width = box.clientWidth; if (first) build(); else columns(true); if (first && cursor) reveal(cursor, false); } }).observe(box);

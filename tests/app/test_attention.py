@@ -224,7 +224,7 @@ def test_a_weight_that_cannot_be_is_refused(store):
         with pytest.raises(ValueError, match="between 0 and 1"):
             attention_surgery.operate(view, value)
     new = attention_surgery.operate(view, 0.25)
-    assert new.plan.edits == (Edit.set_cell(2, 1, 5, 2, 0.25, renormalise=True),) and choices.VALUE.of(new) == 0.25
+    assert new.plan.edits == (Edit.set_cell(2, 1, 5, 2, 0.25, renormalise=True),) and choices.KEY.of(new) == 2 and choices.VALUE.of(new) == 0.25
 
 
 def test_one_token_and_a_lone_end_of_text(store):

@@ -243,6 +243,8 @@ def test_choices_reach_the_pictures(store):
     value = attention_head._head_value(View(store, state))
     assert value["largest"] > 1 and "written" in value["text"]["unit"]
     assert attention_surgery.proposed(View(store, state))[0] == Edit.set_cell(1, 1, 15, 3, 0.0, renormalise=True)
+    cut = attention_surgery.operate(view, 0.0)
+    assert choices.chosen_cell(View(store, cut)) == choices.chosen_cell(view) and cut.plan.edits[0].key == choices.KEY.of(cut)
     chosen = attention_head._select(view.state, type("E", (), {"query": 4, "key": 2}))
     assert chosen.position == 4 and choices.KEY.of(chosen) == 2
     assert choices.KEY.of(attention_head._select(chosen, type("E", (), {"query": 5, "key": None}))) == choices.EVERY

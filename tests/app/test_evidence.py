@@ -11,6 +11,7 @@ from app import evidence
 from app.components.courier import courier_value
 from app.components.panel import Exports, panel_value
 from app.service import lens as service
+from app.service.lens_evidence import track_evidence
 from app.service.view import View
 from app.setting import Setting
 from app.settings import Settings
@@ -77,7 +78,7 @@ def test_tables_and_data():
 
 def test_both_scripts_print_what_the_lens_shows(view, capsys):
     target = service.final_prediction(view)
-    panel = service.track_evidence(view, target, mid=True)
+    panel = track_evidence(view, target, mid=True)
     for code in (panel.code, panel.lens_code):
         lines = run_here(code, capsys).splitlines()
         shown = [
@@ -87,6 +88,6 @@ def test_both_scripts_print_what_the_lens_shows(view, capsys):
         assert np.allclose([p for p, _ in shown], [row[1] for row in panel.rows], atol=2e-6)
         assert [rank for _, rank in shown] == [row[2] for row in panel.rows]
     edited = View(view.store, view.state.but(plan=Plan((Edit.zero("z", 0, 1),))))
-    panel = service.track_evidence(edited, target, mid=False)
+    panel = track_evidence(edited, target, mid=False)
     assert panel.lens_code == ""
     assert f"{panel.rows[-1][1]:9.4%} rank {panel.rows[-1][2]}" in run_here(panel.code, capsys).splitlines()[-1]

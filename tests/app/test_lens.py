@@ -1,18 +1,23 @@
 """The lens tab: what it computes, against interp; and the page in a browser."""
 
+import re
 import time
 
 import numpy as np
 import pytest
+from scripts import run_here
 
 from app.components.lens_table import TEXT_KEYS
 from app.components.packing import unpack
 from app.service import lens as service
+from app.service import lens_evidence as evidence
+from app.service import lens_more as more
 from app.service.view import View
 from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
 from app.tabs import lens as tab
+from app.tabs import lens_more
 from app.text import words
 from app.text.lens import EN, KO
 from interp.edits import Edit, Plan
@@ -27,8 +32,8 @@ def store():
     return ModelStore(Settings(device="cpu"))
 
 
-def view_of(store, prompt=PROMPT, mid=False, target="", **changes) -> View:
-    state = PageState(prompt=prompt, tab="lens", **changes)
+def view_of(store, prompt=PROMPT, mid=False, target="", chosen_kind="logit", **changes) -> View:
+    state = tab.KIND.on(PageState(prompt=prompt, tab="lens", **changes), chosen_kind)
     return View(store, tab.TARGET.on(tab.MID.on(state, mid), target))
 
 
@@ -119,6 +124,99 @@ def test_value_and_figure(store):
     assert len(figure.data) == 4 and "Without the edits" in said["what"]
     assert tab._track(view_of(store, target=" clock", mid=True, plan=OFF, lang="ko"))[0]["what"].startswith("“·old”")
     assert words("ko")("lens.what")
+
+
+@pytest.fixture
+def tuned(tmp_path, monkeypatch):
+    """glass-2m with a tuned lens beside it: two steps of training, which is enough to differ from the logit lens."""
+    import torch
+
+    from interp import tuned_lens
+
+    here = ModelStore(Settings(model="glass-2m", device="cpu"))
+    model = here.model("glass-2m")
+    tokens = torch.randint(0, 1000, (1, 12), generator=torch.Generator().manual_seed(0))
+    tuned_lens.save(tuned_lens.train(model, iter([tokens, tokens]), 2, lr=0.1), tmp_path)
+    monkeypatch.setattr(service, "locate", lambda name: type("Found", (), {"folder": tmp_path}))
+    return here
+
+
+@pytest.mark.parametrize("kind", ["frozen", "tuned"])
+def test_other_lenses_reach_every_picture(tuned, kind):
+    from interp import tuned_lens
+
+    view = view_of(tuned, chosen_kind=kind, mid=True, model="glass-2m", plan=OFF)
+    mid, found = tab.asked(view)
+    assert (mid, found) == (kind == "frozen", kind)  # this tuned lens knows no rows after attention
+    how = {"layer_norm": "frozen"} if kind == "frozen" else {"translate": service.tuned(view)}
+    lens = logit_lens(view.model, view.run, mid=mid, **how)
+    table = service.table(view, mid, None, kind)
+    assert np.allclose(table.top_p, lens.top_probabilities.numpy(), atol=1e-6) and table.check.holds
+    assert not np.allclose(table.entropy, logit_lens(view.model, view.run, mid=mid).entropy.numpy(), atol=0.05)
+    target, at = service.final_prediction(view), view.position
+    lens = logit_lens(view.model, view.run, mid=mid, target=target, **how)
+    assert np.allclose(service.track(view, view.run, target, mid, kind).p, lens.target_probability[:, at].numpy(), atol=1e-6)
+    assert EN[f"lens.what_{kind}"] in tab._head(view)[0]["what"]
+    assert isinstance(service.tuned(view), tuned_lens.TunedLens) and len(tab._kinds(view)[0]["choices"]) == 3
+    tab._table(view, None), tab._track(view)
+
+
+def test_without_a_tuned_lens_there_is_none_to_choose(store, monkeypatch, tmp_path):
+    monkeypatch.setattr(service, "locate", lambda name: type("Found", (), {"folder": tmp_path}))
+    view = view_of(ModelStore(Settings(device="cpu")), chosen_kind="tuned")
+    assert tab.asked(view) == (False, "logit") and [k for _, k in tab._kinds(view)[0]["choices"]] == ["logit", "frozen"]
+
+
+def test_statistics_by_definition(store):
+    view = view_of(store, mid=True, position=5, plan=OFF)
+    found, names = more.statistics(view, view.run, True, "logit"), lens_names(4, True)
+    final = view.run.logits[5].double().log_softmax(-1)
+    for row, name in enumerate(names):
+        p = view.model.unembed(view.run.activations[name][None])[0, 5].double().log_softmax(-1)
+        assert found.entropy[row, 5] == pytest.approx(-(p.exp() * p).sum().item() / np.log(2), abs=1e-4)
+        assert found.kl[row, 5] == pytest.approx((final.exp() * (final - p)).sum().item() / np.log(2), abs=1e-4)
+        assert found.rank[row, 5] == 1 + (p > p[final.argmax()]).sum().item()
+    head, chart = lens_more._statistics(view)
+    assert len(chart.data) == 9 and head["badges"][0]["ok"] and "“·clock”" not in head["what"]
+    assert list(chart.data[3].y) == pytest.approx(found.entropy.mean(1).tolist())
+
+
+def test_a_patchscope_is_interps(store):
+    from interp.patchscope import patchscope
+
+    view = view_of(store, position=4)
+    at = lens_more.chosen(view)
+    assert at == more.Places(2, more.BOOKS, 1, 8) and more.known(view, at)
+    found, expected = more.put_in(view, at), patchscope(view.model, PROMPT, 4, 2, more.BOOKS, -1, 1, max_new_tokens=8)
+    assert (found.text, found.baseline) == (expected.text, expected.baseline) and found.text != found.baseline
+    head, columns, button = lens_more._put_in(view, 0)
+    assert head["badges"][0]["ok"] and len(columns["columns"]) == 2 and not button["visible"]
+    assert more.places(view, 99, "x", 99, 3) == more.Places(4, "x", 3, 3)
+
+
+def test_a_large_models_patchscope_waits_for_its_button(store, monkeypatch):
+    monkeypatch.setattr(more, "AT_ONCE", 0)
+    view = view_of(ModelStore(Settings(device="cpu")), position=4)
+    head, columns, button = lens_more._put_in(view, 0)
+    assert button["visible"] and columns["__type__"] == "update" and EN["lens.patchscope_wait"] in head["what"]
+    more.put_in(view, lens_more.chosen(view))
+    assert not lens_more._put_in(view, 1)[2]["visible"]
+
+
+def test_scripts_print_what_the_panels_show(store, capsys):
+    view = view_of(store, "The old clock", mid=True)
+    panels = [
+        (evidence.table_evidence(view, None, True), 4, 6, {"rtol": 1e-4, "atol": 1e-4}),
+        (evidence.table_evidence(view, None, False, "frozen"), 4, 6, {"rtol": 1e-4, "atol": 1e-4}),
+        (evidence.statistics_evidence(view, True, "logit"), 1, 6, {"rtol": 1e-4, "atol": 1e-3}),
+        (more.patchscope_evidence(view, lens_more.chosen(view)), 3, 4, {"atol": 1e-5}),
+    ]
+    for panel, first, last, close in panels:
+        for code in filter(None, (panel.code, panel.lens_code)):
+            lines = run_here(code, capsys).splitlines()[: len(panel.rows)]
+            printed = [[float(x) for x in re.findall(r"-?\d+\.\d+", line)][: last - first] for line in lines]
+            assert np.allclose(printed, np.array([row[first:last] for row in panel.rows], float), **close), panel.name
+    assert not panels[1][0].lens_code and panels[2][0].lens_code
 
 
 # In the browser -----------------------------------------------------------------------------------------------------------

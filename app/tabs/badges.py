@@ -1,0 +1,11 @@
+"""The badge of an identity that was checked."""
+
+from app.components.panel import Badge
+from app.text import Words
+from interp.run import Check
+
+
+def check_badge(t: Words, check: Check, name: str) -> Badge:
+    """Whether a check holds, and on hover by how much it was missed. name: the identity, in the page's language."""
+    title = t("page.check_title", name=name, residual=check.residual, tolerance=check.tolerance)
+    return Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)
