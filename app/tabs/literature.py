@@ -142,7 +142,8 @@ def _about(view: View, t: Words, id: str, found: Any) -> dict:
     check = service.check(id)
     badges = [Badge(t(f"literature.{check.mode}"), t(f"literature.{check.mode}_title"))]
     source = t("literature.badge_source", source=check.source)
-    what = f"{t(f'literature.{id}_title')}. {t(f'literature.{id}_means')}"
+    title = t(f"literature.{id}_title")
+    what = f"{title}{' ' if title.endswith(('?', '.')) else '. '}{t(f'literature.{id}_means')}"
     facts = dict(found.measured.facts) if found is not None and found.measured is not None else {}
     facts |= {"loose": t(f"literature.{id}_loose")} if check.approximate else {}
     details = "; ".join(f"{t(f'literature_facts.{name}')}: {value}" for name, value in facts.items())
@@ -210,15 +211,17 @@ def _picture(t: Words, model: str, table: service.Table) -> list:
 
 def _numbers(t: Words, found: Any) -> dict:
     """The numbers that say most, one a row."""
+    judged = found is not None and bool(found.expected)
+    names = ("measured", *(("expected", "difference", "verdict") if judged else ()))
     columns = [Column(t("literature.column_number"), "text", t("literature.rows_first"))]
-    columns += [Column(t(f"literature.column_{name}"), "text") for name in ("measured", "expected", "difference")]
-    columns.append(Column("", "text"))
+    columns += [Column(t(f"literature.column_{name}"), "text") for name in names]
     rows = []
     for row in service.rows(found) if found is not None and found.measured is not None else ():
         known = row["expected"] is not None and row["measured"] is not None
         verdict = "" if row["met"] is None else t(f"literature.verdict_{'pass' if row['met'] else 'fail'}")
         gap = f"{row['measured'] - row['expected']:+.2g}" if known else "–"
-        rows.append([row_label(t, row["name"]), _number(row["measured"]), row["bound"] or "–", gap, verdict])
+        cells = [row_label(t, row["name"]), _number(row["measured"]), row["bound"] or "–", gap, verdict]
+        rows.append(cells[: len(columns)])
     text = t.section("literature_table") | t.section("literature_cells")
     return number_table_value(columns, rows, text=text)
 
