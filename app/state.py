@@ -16,6 +16,7 @@ TABS = (
     "neurons",
     "attribution",
     "patching",
+    "circuits",
     "steering",
     "anatomy",
     "zero_shot",
