@@ -3,14 +3,16 @@
 What costs little is computed when it is shown; the rest is computed behind the page, and shown when it is there.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from app.service.view import View
 from interp.sweep_cost import speed
 
 AT_ONCE = 6e9  # FLOPs: a fraction of a second
+SHOWN_EVERY = 0.4  # seconds between two partial pictures: the page is busy with each
 UNASKED = 1.5e11  # FLOPs that are spent behind the page without being asked for: some seconds
 
 
@@ -50,3 +52,18 @@ def seconds(view: View, stages: Iterable[Stage]) -> float:
 def names(stages: Iterable[Stage]) -> str:
     """What tells one set of stages from another."""
     return "\n".join(repr(stage.key) for stage in stages)
+
+
+T = TypeVar("T")
+
+
+def now_and_then(steps: Iterable[T], must: Callable[[T], bool] = lambda step: False) -> Iterator[T]:
+    """The steps of a computation that are worth a picture: one in a while, those that `must` be shown, and the last."""
+    shown, last = 0.0, None
+    for step in steps:
+        last = step
+        if must(step) or time.monotonic() - shown >= SHOWN_EVERY:
+            yield step
+            shown, last = time.monotonic(), None
+    if last is not None:
+        yield last

@@ -118,10 +118,9 @@ def _measured(view: View, stages: list, count: int, grid: gr.HTML, done: gr.Stat
     """Computes stages one by one; the knock-outs of the shown model are painted as they come."""
     shown = service.knock_out_stage(view, view.state.plan).key
     for number, stage in enumerate(stages, 1):
-        if stage.key == shown:
-            for found in service.knock_out_map(view, view.state.plan):
-                if service.SCORE.of(view.state) == "knock_out":
-                    yield {grid: _map(view, found.effects)}
+        if stage.key == shown and service.SCORE.of(view.state) == "knock_out":
+            for found in heads_stages.now_and_then(service.knock_out_map(view, view.state.plan)):
+                yield {grid: _map(view, found.effects)}
             view.store.result(stage.key, lambda found=found: found)
         heads_stages.finished(view, stage)
         yield {done: count + number}

@@ -47,7 +47,7 @@ def build(page: Page) -> None:
     def search(state: PageState) -> Iterator[dict]:
         view = View(page.store, state)
         for circuit, (head, table) in zip(service.CIRCUITS, (outputs[:2], outputs[2:])):
-            for found in service.find_pairs(view, circuit):
+            for found in heads_stages.now_and_then(service.find_pairs(view, circuit)):
                 yield dict(zip((head, table), _pairs_values(view, circuit, found)))
 
     page.listen(wanted.change, compute, [page.state, done], [done], trigger_mode="always_last", concurrency_id="heads card")
