@@ -97,7 +97,6 @@ def top_activations(
     return found
 
 
-@torch.no_grad()
 def top_activations_stream(
     model: GPT2,
     text: str | Sequence[int],
@@ -179,7 +178,8 @@ def _activations(
     width = max(map(len, rows))
     # Only the text's last window is shorter; padding on the right is never seen by what stands before it.
     tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-    model(tokens, hook=Watch(name.__eq__, seen.__setitem__, hook), stop_at_layer=layer + 1)
+    with torch.no_grad():  # here, because a decorator of a generator ends when it begins
+        model(tokens, hook=Watch(name.__eq__, seen.__setitem__, hook), stop_at_layer=layer + 1)
     for start, row, values in zip(starts, rows, seen[name]):
         count = len(row) - bos
         yield torch.arange(start, start + count, device=values.device), values[bos : bos + count].float()

@@ -10,7 +10,7 @@ from app.setting import Setting
 from interp.weights import Ends, embedding, singular_vectors, vector_effect
 
 KIND = Setting("neurons.direction", "tokens", one_of=("tokens", "OV", "QK"))
-PLUS, MINUS = Setting("neurons.plus", " queen"), Setting("neurons.minus", " king")
+PLUS, MINUS = Setting("neurons.plus", " said"), Setting("neurons.minus", " went")
 RANK = Setting("neurons.singular", 0, low=0, high=7)
 K = 8
 

@@ -24,6 +24,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "saes"  # where nothing else was 
 CHOSEN = Setting("neurons.sae", "")
 FEATURE = Setting("neurons.feature", -1, low=-1)  # -1: the one that is most active here
 VALUE = Setting("neurons.feature_value", 0.0, low=-10_000, high=10_000)
+CENTRED = Setting("neurons.centred", False)  # take the mean over d_model away, which some releases expect without saying so
 DEPTH, MOST, LISTED = 3, 200, 16
 
 
@@ -51,7 +52,8 @@ def autoencoder(view: View) -> SAE | None:
     if name and name not in there:
         raise ValueError(f"There is no autoencoder {name[:60]!r} here; choose one of {', '.join(list(there)[:8])}.")
     name = name or next(iter(there))
-    return view.store.result((view.state.model, "sae", name), lambda: load(there[name], view.model))
+    centred = CENTRED.of(view.state) or None  # None: what its cfg.json says
+    return view.store.result((view.state.model, "sae", name, centred), lambda: load(there[name], view.model, centred))
 
 
 def _run(view: View, sae: SAE) -> Run:
@@ -116,7 +118,7 @@ def evidence(view: View) -> Evidence:
     rows = [("active", str(feature), value) for feature, value in found.top]
     rows += [(f"feature {found.feature}", text, value) for text, value in zip(view.shown, found.over)]
     code = f"""
-sae = load_sae({found.sae.source!r}, model)
+sae = load_sae({found.sae.source!r}, model, centred={found.sae.centred})
 reading = read(sae, run)
 ids, values = reading.top({view.position}, {LISTED})
 for feature, value in zip(ids.tolist(), values.tolist()):

@@ -23,6 +23,9 @@ def build(page: Page) -> None:
             which = gr.Dropdown([], label=label("neurons.sae"), filterable=False, min_width=220, elem_id="gb_neurons_sae")
             feature = gr.Number(0, precision=0, minimum=0, label=label("neurons.feature"), min_width=110, elem_id="gb_neurons_feature")  # fmt: skip
             value = gr.Number(0.0, label=label("neurons.feature_value"), min_width=110, elem_id="gb_neurons_feature_value")
+        centred = gr.Checkbox(
+            False, label=label("neurons.centred"), info=label("neurons.centred_info"), elem_id="gb_neurons_centred"
+        )
         lists = bar_list("gb_neurons_features")
         strip = token_strip("gb_neurons_feature_strip")
         moved = panel("gb_neurons_feature_head")
@@ -36,12 +39,15 @@ def build(page: Page) -> None:
         page.changes(listener, service.FEATURE.on, inputs=[feature], own_control=True)
     for listener in (value.input, value.blur, value.submit):
         page.changes(listener, service.VALUE.on, inputs=[value], own_control=True)
+    page.control(service.CENTRED, centred)
     page.changes(lists.rowselect, lambda s, event: service.FEATURE.on(s, int(event.key)), event_data=True)
     page.hands_out(head, service.evidence)
 
 
 def _depends(state: PageState) -> PageState:
-    kept = tuple(s for s in state.settings if s[0] in ("neurons.sae", "neurons.feature", "neurons.feature_value"))
+    kept = tuple(
+        s for s in state.settings if s[0] in ("neurons.sae", "neurons.feature", "neurons.feature_value", "neurons.centred")
+    )
     return state.but(tab="neurons", layer=0, head=0, film="", frame=None, settings=kept)
 
 

@@ -1,0 +1,312 @@
+"""The Neurons tab: every number against a run with hooks by hand; texts, directions, autoencoders; a reader's journey."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scripts import run_here
+
+from app.components.contexts import Place, contexts_value
+from app.figures.neurons import activation_histogram
+from app.service import neurons, neurons_directions, neurons_evidence, neurons_sae, steering
+from app.service.view import View
+from app.settings import Settings
+from app.state import PageState
+from app.store import ModelStore
+from app.tabs import neurons as tab
+from app.tabs import neurons_directions as directions_panel
+from app.tabs import neurons_held, neurons_text
+from app.tabs import neurons_sae as sae_panel
+from app.text import words
+from interp.edits import Edit, Plan
+
+PROMPT, OFF = "When the old clock struck twelve, the old", Plan((Edit.zero("z", 0, 1),))
+OWN = "The king went to the sea. The queen went to the old house, and the old man said nothing at all."
+
+
+@pytest.fixture(scope="module")
+def store():
+    return ModelStore(Settings(model="glass-2m"))
+
+
+@pytest.fixture(scope="module")
+def view(store):
+    return View(store, PageState(model="glass-2m", prompt=PROMPT, plan=OFF))
+
+
+@pytest.fixture(scope="module")
+def by_hand(view):
+    """Activations of all neurons under OFF, [layer pos neuron]; final stream; by plain hooks."""
+    kept = {}
+
+    def off(z, hook):
+        z = z.clone()
+        z[:, :, 1] = 0
+        return z
+
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(2)]
+    hooks = [("blocks.0.attn.hook_z", off), *((name, lambda x, hook: kept.__setitem__(hook.name, x[0])) for name in names)]
+    with torch.no_grad():
+        kept["logits"] = view.model.run_with_hooks(view.model.to_tokens(PROMPT), fwd_hooks=hooks)[0]
+    return kept
+
+
+def changed(view, **changes):
+    return View(view.store, view.state.but(**changes))
+
+
+def at(view, layer, neuron, **changes):
+    return View(view.store, neurons.choose(view.state, layer, neuron).but(**changes))
+
+
+def test_the_most_active_neurons(view, by_hand):
+    found = neurons.ranked(View(view.store, neurons.RANK.on(view.state.but(position=3), "activation")))
+    table = torch.stack([by_hand[f"blocks.{layer}.mlp.hook_post"][3] for layer in range(2)])
+    top = table.flatten().topk(neurons.LISTED)
+    assert found.places == tuple((i // table.shape[1], i % table.shape[1]) for i in top.indices.tolist())
+    assert np.allclose(found.values, top.values.numpy(), atol=1e-5)
+
+
+def test_the_neurons_that_say_most_and_which_one_is_looked_at(view):
+    found = neurons.ranked(view)
+    assert found.check.holds and list(map(abs, found.values)) == sorted(map(abs, found.values), reverse=True)
+    assert neurons.chosen(view) == found.places[0]
+    other = at(view, 1, 5)
+    assert neurons.chosen(other) == (1, 5) and other.layer == 1
+    for text, said in (("1.9999", "neuron 9999 does not exist"), ("7.1", "layer 7 does not exist"), ("x", "expected a layer")):
+        with pytest.raises(ValueError, match=said):
+            neurons.chosen(View(view.store, neurons.AT.on(view.state, text)))
+
+
+def test_one_neuron_on_the_prompt_and_held(view, by_hand):
+    other = at(view, 1, 5)
+    assert np.allclose(neurons.here(other), by_hand["blocks.1.mlp.hook_post"][:, 5].numpy(), atol=1e-5)
+    with torch.no_grad():
+        logits = view.model.run_with_hooks(
+            view.model.to_tokens(PROMPT),
+            fwd_hooks=[
+                ("blocks.0.attn.hook_z", lambda z, hook: z * (torch.arange(z.shape[2]) != 1)[:, None]),
+                ("blocks.1.mlp.hook_post", lambda x, hook: torch.where(torch.arange(x.shape[-1]) == 5, 10.0, x)),
+            ],
+        )[0, -1]
+    p, q = by_hand["logits"][-1].softmax(-1), logits.softmax(-1)
+    found = neurons.held(other)
+    assert found.kl == pytest.approx((p * (p / q).log()).sum().item() / math.log(2), abs=1e-4) and found.kl > 0
+    assert found.up_ids[0] == (q - p).argmax() and neurons.check(other).holds
+    added = View(view.store, other.state.but(plan=OFF.add(neurons.edit_of(other))))
+    assert neurons.held(added).kl == pytest.approx(found.kl, abs=1e-6)
+
+
+def test_a_text_is_searched_and_its_places_are_the_highest(view):
+    other = at(view, 1, 5)
+    assert neurons.fired_at_hand(other, OWN) is None
+    found = list(neurons.fired(other, OWN))[-1]
+    assert neurons.fired_at_hand(other, OWN).top is found.top and found.done
+    own = View(view.store, other.state.but(prompt=OWN))
+    values = neurons.here(own)[1:]  # <|endoftext|> is not of the text
+    assert [c.position for c in found.contexts] == np.argsort(-values, kind="stable")[: neurons.PLACES].tolist()
+    bars = neurons.histogram(other, found.top)
+    counts, _ = np.histogram(values, np.append(bars.edges[:-1], np.inf if bars.open_end else bars.edges[-1]))
+    assert bars.counts.tolist() == counts.tolist() and bars.counts.sum() == len(values)
+    with pytest.raises(ValueError, match="200,001 characters"):
+        neurons.text_of("x" * 200_001)
+    assert neurons.text_of("  ") == neurons.text_of(None) and len(neurons.text_of(None)) > 20_000
+
+
+def test_a_long_text_comes_in_parts(view, monkeypatch):
+    monkeypatch.setattr(neurons, "INTERVAL", 0)
+    other = at(view, 0, 3)
+    parts = list(neurons.fired(other, OWN * 200))
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True] and len(parts) > 1
+    said = neurons_text._said(other, words("en"), OWN * 200, parts[0])
+    assert re.match(r"Reading: 8 of \d+ windows", said)
+    assert neurons.seconds(other, OWN * 200) > neurons.seconds(other, OWN) > 0
+
+
+def test_the_difference_of_two_tokens(view):
+    found = neurons_directions.directions(view)
+    plus, minus = neurons_directions.tokens(view)
+    wte = view.model.W_E.detach()
+    table = wte - wte.mean(1, keepdim=True)
+    d = table[plus] - table[minus]
+    assert found.size == pytest.approx(d.norm().item(), rel=1e-5)
+    like = torch.nn.functional.cosine_similarity(table, d[None], dim=-1)
+    name, ends = found.lists[0]
+    assert (
+        name == "like"
+        and ends.up_ids[0] == like.argmax()
+        and ends.down_values[0].item() == pytest.approx(like.min().item(), abs=1e-5)
+    )
+    same = neurons_directions.MINUS.on(view.state, neurons_directions.PLUS.default)
+    with pytest.raises(ValueError, match="the same"):
+        neurons_directions.directions(View(view.store, same))
+
+
+@pytest.mark.parametrize("kind", ["OV", "QK"])
+def test_a_direction_of_a_head(view, kind):
+    state = neurons_directions.RANK.on(neurons_directions.KIND.on(view.state, kind), 1)
+    found = neurons_directions.directions(View(view.store, state))
+    block, gain = view.model.h[0].attn, view.model.h[0].ln_1.weight.detach()[:, None]
+    left, right = (block.W_V[0], block.W_O[0].T) if kind == "OV" else (block.W_Q[0], block.W_K[0])
+    left = gain * left.detach()
+    left = left - left.mean(0)
+    right = right.detach() if kind == "OV" else gain * right.detach()
+    right = right - right.mean(0)
+    values = torch.linalg.svdvals((left @ right.T).double())
+    assert found.size == pytest.approx(values[1].item(), rel=1e-4)
+    assert found.share == pytest.approx((values[1] ** 2 / (values**2).sum()).item(), rel=1e-4)
+
+
+# -- autoencoders --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_sae(tmp_path_factory):
+    """A store whose folder has one autoencoder of random directions, two folders down."""
+    folder = tmp_path_factory.mktemp("saes") / "release" / "layer"
+    folder.mkdir(parents=True)
+    w = torch.randn(24, 64, generator=torch.Generator().manual_seed(1))
+    tensors = {"W_enc": w.T.contiguous(), "b_enc": -torch.ones(24), "W_dec": w.contiguous(), "b_dec": torch.zeros(64)}
+    store = ModelStore(Settings(model="glass-2m", sae=str(folder.parents[1])))
+    width = store.model("glass-2m").config.d_model
+    tensors = {k: v[..., :width] if k in ("W_dec", "b_dec") else v[:width] if k == "W_enc" else v for k, v in tensors.items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "sae_weights.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"hook_name": "blocks.1.hook_resid_pre", "architecture": "standard"}))
+    return View(store, PageState(model="glass-2m", prompt=PROMPT)), tensors
+
+
+def test_features_are_read_and_edited(with_sae):
+    view, w = with_sae
+    assert list(neurons_sae.folders(view)) == ["release/layer"]
+    found = neurons_sae.features(view)
+    with torch.no_grad():
+        _, cache = view.model.run_with_cache(view.model.to_tokens(PROMPT))
+    x = cache["blocks.1.hook_resid_pre"][0]
+    active = torch.relu(x @ w["W_enc"] - 1)
+    assert [f for f, _ in found.top] == [i for i in active[-1].argsort(descending=True).tolist() if active[-1, i] > 0][:16]
+    assert found.feature == active[-1].argmax() and np.allclose(found.over, active[:, found.feature].numpy(), atol=1e-4)
+    change = neurons_sae.edited(view, found)
+    taken = x - active[:, found.feature, None] * w["W_dec"][found.feature]
+    with torch.no_grad():
+        hooks = [("blocks.1.hook_resid_pre", lambda _, hook: taken[None])]
+        q = view.model.run_with_hooks(view.model.to_tokens(PROMPT), fwd_hooks=hooks)[0, -1].softmax(-1)
+    p = view.run.logits[-1].softmax(-1)
+    assert change.kl == pytest.approx((p * (p / q).log()).sum().item() / math.log(2), abs=1e-4) and change.kl > 0
+    assert len(sae_panel._features(view)) == 8
+
+
+def test_no_path_of_the_network_is_opened(with_sae, view, tmp_path):
+    here, _ = with_sae
+    for name in ("../release/layer", "/etc", str(tmp_path), "release"):
+        with pytest.raises(ValueError, match="There is no autoencoder"):
+            neurons_sae.features(View(here.store, neurons_sae.CHOSEN.on(here.state, name)))
+    with pytest.raises(ValueError, match="Feature 99 does not exist"):
+        neurons_sae.features(View(here.store, neurons_sae.FEATURE.on(here.state, 99)))
+    empty = View(ModelStore(Settings(model="glass-2m", sae=str(tmp_path))), view.state)
+    assert neurons_sae.features(empty) is None and "--sae" in sae_panel._features(empty)[0]["what"]
+    with pytest.raises(ValueError, match="--sae FOLDER"):
+        neurons_sae.evidence(empty)
+
+
+# -- what is handed out -----------------------------------------------------------------------------------------------------------------
+
+
+def test_scripts_print_what_the_panels_show(view, with_sae, capsys):
+    plain = View(view.store, neurons.choose(view.state, 1, 5).but(plan=Plan()))
+    by_activation = View(view.store, neurons.RANK.on(plain.state, "activation"))
+    panel = neurons_evidence.ranked_evidence(by_activation)
+    for code in (panel.code, panel.lens_code):
+        rows = re.findall(r"(L\d+N\d+) (-?[\d.]+)", run_here(code, capsys))
+        assert [name for name, _ in rows] == [row[0] for row in panel.rows]
+        assert np.allclose([float(v) for _, v in rows], [row[1] for row in panel.rows], atol=2e-4)
+    panel, values = neurons_evidence.prompt_evidence(plain), neurons.here(plain)
+    for code in (panel.code, panel.lens_code):
+        assert np.allclose([float(v) for v in re.findall(r"(-?\d+\.\d{5})$", run_here(code, capsys), re.M)], values, atol=2e-5)
+    panel = neurons_evidence.held_evidence(plain)
+    for code in (panel.code, panel.lens_code):
+        kl = float(re.search(r"KL ([\d.]+) bits", run_here(code, capsys))[1])
+        assert kl == pytest.approx(panel.facts["kl_bits"], abs=2e-5)
+
+
+def test_the_other_scripts(view, with_sae, capsys):
+    other = at(view, 1, 5)
+    assert neurons_evidence.prompt_evidence(other).lens_code == ""
+    assert neurons_evidence.ranked_evidence(view).rows[0][0] in run_here(neurons_evidence.ranked_evidence(view).code, capsys)
+    with pytest.raises(ValueError, match="not read yet"):
+        neurons_evidence.fired_evidence(other, OWN + "x")
+    list(neurons.fired(other, OWN))
+    panel = neurons_evidence.fired_evidence(other, OWN)
+    printed = run_here(panel.code, capsys)
+    values = [float(v) for v in re.findall(r"^(-?[\d.]+) '", printed, re.M)]
+    assert np.allclose(values, [row[2] for row in panel.rows if row[0] == "place"], atol=2e-5) and len(values) == 8
+    for kind in ("tokens", "OV"):
+        turned = View(view.store, neurons_directions.KIND.on(view.state, kind))
+        panel = neurons_directions.evidence(turned)
+        printed = run_here(panel.code, capsys)
+        assert float(re.search(r"length ([\d.]+)", printed)[1]) == pytest.approx(panel.facts["size"], abs=2e-5)
+        assert str([row[2] for row in panel.rows if row[:2] == (panel.rows[0][0], "up")]) in printed
+    panel = neurons_sae.evidence(with_sae[0])
+    assert f"{panel.rows[0][1]} {panel.rows[0][2]:.5f}" in run_here(panel.code, capsys)
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_every_panel_is_painted(view, with_sae, lang):
+    other = at(view, 1, 5, lang=lang)
+    assert [len(f(other)) for f in (tab._ranked, tab._on_prompt, tab._chosen, neurons_held._held)] == [2, 3, 2, 2]
+    found = list(neurons.fired(other, OWN))[-1]
+    assert len(neurons_text._paint(other, OWN, found)) == len(neurons_text._paint(other, OWN, None)) == 4
+    for kind in neurons_directions.KIND.one_of:
+        turned = View(view.store, neurons_directions.KIND.on(other.state, kind))
+        assert len(directions_panel._directions(turned)[1]["lists"]) == 4
+    assert "L1N5" in tab._on_prompt(other)[0]["what"]
+
+
+def test_a_place_becomes_the_prompt_and_steering_takes_the_neuron(view):
+    class Page:
+        store = view.store
+
+    other = at(view, 1, 5, plan=Plan())
+    found = list(neurons.fired(other, OWN))[-1]
+    with pytest.raises(Exception) as told:
+        neurons_text._pick(Page, other.state, OWN, type("E", (), {"index": 2}))
+    place = found.contexts[2]
+    assert told.value.state.prompt == "".join(place.strings[: place.peak + 1]) and neurons.AT.of(told.value.state) == "1.5"
+    steered = neurons_held._to_steering(Page, other.state)
+    assert steered.tab == "steering" and steering.edit_of(steered, view.config) == neurons.edit_of(other)
+    with pytest.raises(Exception) as told:
+        neurons_held._to_plan(Page, other.state)
+    assert told.value.state.plan == Plan((neurons.edit_of(other),))
+
+
+def test_pictures():
+    labels = words("en").section("neurons_histogram")
+    figure = activation_histogram([-0.2, -0.1, 0, 0.1], [3, 0, 2], labels, here=0.05, open_end=True)
+    assert list(figure.data[0].y) == [3, None, 2] and figure.data[0].customdata[2][0] == "0.0 and more"
+    assert figure.layout.shapes[0].x0 == 0.05
+    with pytest.raises(ValueError, match="one edge more"):
+        activation_histogram([0, 1], [1, 2], labels)
+    text = words("en").section("contexts")
+    assert contexts_value([Place(["a", "b"], [0.5, -0.1], 0)], text=text, unit="u")["bound"] == 0.5
+    with pytest.raises(ValueError, match="one finite number per token"):
+        contexts_value([Place(["a"], [1.0, 2.0], 0)], text=text, unit="u")
+
+
+@pytest.mark.browser
+def test_a_reader_looks_at_a_neuron(page_url, browser_page):
+    page = browser_page
+    page.goto(f"{page_url}/?tab=neurons&lang=en")
+    rows = page.locator("#gb_neurons_list button")
+    rows.nth(1).wait_for(timeout=120_000)
+    name = rows.nth(1).locator(".gb-bars-text").inner_text()
+    rows.nth(1).click()
+    page.locator("#gb_neurons_prompt_head", has_text=name).wait_for()
+    page.locator("#gb_neurons_contexts .gb-context").first.wait_for()
+    page.locator("#gb_neurons_own textarea").fill("The old king sat in the old house by the sea.")
+    page.locator("#gb_neurons_read").click()
+    page.locator("#gb_neurons_text_head", has_text="your text").wait_for()
+    page.locator("#gb_neurons_to_plan").click()
+    page.locator("#gb_edits", has_text=f"{name} = 10").wait_for()
