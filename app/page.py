@@ -1,10 +1,9 @@
 """How the page hangs together: sections that show the state, and events that change it.
 
 While the page is built, each part declares what it shows (`page.shows`) and which events change the state (`page.changes`).
-`page.wire()` then registers the events. An event changes the state, and every section that looks different because of it, in the
-header or in the tab that the event belongs to (`page.inside`), is computed and sent. Where another tab is open, that one is asked for
-with a second round trip (`app.components.refresher`). A section whose picture would be the same is neither computed nor sent,
-so going back to a tab costs nothing.
+`page.wire()` then registers the events. One event is one round trip: the state is changed, and every section that looks
+different because of it, in the header or in the visible tab, is computed and sent. A section whose picture would be the same
+is neither computed nor sent, so going back to a tab costs nothing.
 
 A ValueError is a sentence for the user: it is shown where the eye is, and everything else stays as it was.
 """
@@ -13,7 +12,6 @@ import functools
 import inspect
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +21,6 @@ import gradio as gr
 from app.components.courier import courier, courier_value
 from app.components.i18n import I18N
 from app.components.message import message, message_value
-from app.components.refresher import refresher, refresher_value
 from app.evidence import Evidence
 from app.service.memory import enough_memory
 from app.service.view import View
@@ -73,7 +70,6 @@ class Change:
     inputs: tuple[Any, ...]
     own_control: bool
     event_data: bool
-    tab: str | None
     options: dict[str, Any]
 
 
@@ -88,8 +84,6 @@ class Page:
         self._changes: list[Change] = []
         self.message = message("gb_message", render=False)  # shown where `add_message` is called
         self.courier = courier("gb_courier", render=False)
-        self._refresher = refresher("gb_refresher", TABS, render=False)
-        self._building: str | None = None  # the tab that is being built
 
     def label(self, key: str) -> Any:
         """A static label, translated in the browser."""
@@ -99,14 +93,6 @@ class Page:
         """The place for sentences, errors and notices, and for what panels hand out."""
         self.message.render()
         self.courier.render()
-        self._refresher.render()
-
-    @contextmanager
-    def inside(self, tab: str) -> Iterator[None]:
-        """Events that are declared in this block belong to a tab."""
-        self._building = tab
-        yield
-        self._building = None
 
     def shows(
         self, tab: str | None, outputs: Iterable[Any], render: Render, *, inputs: Iterable[Any] = (), **options: Any
@@ -128,7 +114,7 @@ class Page:
 
         own_control: the event comes from a control that already shows its value. Other options go to Gradio's listener.
         """
-        self._changes.append(Change(listener, update, tuple(inputs), own_control, event_data, self._building, options))
+        self._changes.append(Change(listener, update, tuple(inputs), own_control, event_data, options))
 
     def refreshes(self, listener: Callable[..., Any], **options: Any) -> None:
         """Declares an event that changes no state but an input of some section (a switch inside a tab)."""
@@ -240,24 +226,27 @@ class Page:
         visitor would not do: Gradio sends an answer after the function has returned, so that an older answer could still
         overtake a newer one on its way, and Gradio has no queue per visitor.
         """
+        inputs = list(dict.fromkeys(i for s in self._sections for i in s.inputs))
+        outputs = [self.state, self._drawn, self.message, *dict.fromkeys(o for s in self._sections for o in s.outputs)]
         # One at a time: an event reads the state when it begins, so two at once would lose what the first one changed.
         queue = {"concurrency_id": "state", "concurrency_limit": 1}
-        common = {"show_progress": "hidden", "api_visibility": "private", **queue}
-        reach = {tab: self._reach(tab) for tab in (None, *TABS)}
-        for tab in TABS:
-            with self.inside(tab):
-                self.refreshes(getattr(self._refresher, f"refresh_{tab}"))
+        # Gradio's browser part tells every output how the event goes, three times, and walks through all components for each, twice
+        # where a tab was never shown; with hundreds of outputs the page stood still for seconds. One component is told instead.
+        common = {
+            "outputs": outputs,
+            "show_progress": "hidden",
+            "show_progress_on": self.message,
+            "api_visibility": "private",
+            **queue,
+        }
 
         def answer(number: int | None, state: PageState, drawn: dict, values: tuple, event: Any = None, said: str = "") -> list:
-            change = None if number is None else self._changes[number]
-            tab = change and change.tab
-            inputs, outputs = reach[tab]
             shown = dict(zip(inputs, values))
-            if change is None:
-                return _in_order(self._respond(lambda s: s, state, {}, shown, False, None, said), outputs)
+            if number is None:
+                return _in_order(self._respond(lambda s: s, state, {}, shown, False, said), outputs)
+            change = self._changes[number]
             own = [*values[len(inputs) :], *([event] if change.event_data else [])]
-            response = self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control, tab)
-            return _in_order(response, outputs)
+            return _in_order(self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control), outputs)
 
         answer = on_gpu(answer)  # what goes in and comes out can be pickled: a borrowed GPU works in another process
 
@@ -265,7 +254,7 @@ class Page:
             state, said = first_state(request)
             return answer(None, state, drawn, values, None, said)
 
-        def handler(number: int, event_data: bool, outputs: list) -> Callable[..., list]:
+        def handler(number: int, event_data: bool) -> Callable[..., list]:
             def plain(state, drawn, *values):
                 nothing = state is None  # Gradio selects a tab before the page has opened
                 return [gr.skip() for _ in outputs] if nothing else answer(number, state, drawn, values)
@@ -276,30 +265,17 @@ class Page:
 
             return with_event if event_data else plain
 
-        demo.load(opened, [self._drawn, *reach[None][0]], reach[None][1], **common)
+        demo.load(opened, [self._drawn, *inputs], **common)
         for number, change in enumerate(self._changes):
-            inputs, outputs = reach[change.tab]
             # "always_last" sends the first event's data again: an event with data must not be merged with the next one.
             mode = {"trigger_mode": "multiple" if change.event_data else "always_last"}
             change.listener(
-                handler(number, change.event_data, outputs),
+                handler(number, change.event_data),
                 [self.state, self._drawn, *inputs, *change.inputs],
-                outputs,
                 **{**common, **mode, **change.options},
             )
 
-    def _reach(self, tab: str | None) -> tuple[list[Any], list[Any]]:
-        """Inputs and outputs of the events of a tab: the header's and its own."""
-        near = [s for s in self._sections if s.tab in (None, tab)]
-        own = [self.state, self._drawn, self.message, self._refresher]
-        return list(dict.fromkeys(i for s in near for i in s.inputs)), [
-            *own,
-            *dict.fromkeys(o for s in near for o in s.outputs),
-        ]
-
-    def _respond(
-        self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, tab: str | None, error: str = ""
-    ) -> dict:
+    def _respond(self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, error: str = "") -> dict:
         """The new state and what looks different. A ValueError of the update leaves the old state; one of a section, its old picture."""
         notice, out = "", {}
         try:
@@ -312,7 +288,7 @@ class Page:
         except ValueError as refused:
             new, error = state, str(refused)
         else:
-            out, drawn, failed = self._draw(new, drawn, values, own_control, tab)
+            out, drawn, failed = self._draw(new, drawn, values, own_control)
             error = error or failed
         if new == state and not (error or notice):  # as when Gradio reports a tab that was opened for it: the sentence stays
             return {**out, self.state: new, self._drawn: drawn}
@@ -321,14 +297,11 @@ class Page:
         message = message_value(error or notice, close=words(new.lang)("page.close"), kind=kind, serial=serial)
         return {**out, self.state: new, self._drawn: {**drawn, "serial": serial}, self.message: message}
 
-    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool, tab: str | None) -> tuple[dict, dict, str]:
-        """What to send, what is then drawn from what, and the first thing that went wrong.
-
-        tab: whose event it is; the open tab, where it is another, is asked for.
-        """
+    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool) -> tuple[dict, dict, str]:
+        """What to send, what is then drawn from what, and the first thing that went wrong."""
         view, out, now, error = View(self.store, state), {}, dict(drawn), ""
         for number, section in enumerate(self._sections):
-            if section.tab not in (None, state.tab) or section.tab not in (None, tab):
+            if section.tab not in (None, state.tab):
                 continue
             inputs = [values[i] for i in section.inputs]
             key = repr((section.key(state), inputs))
@@ -339,8 +312,6 @@ class Page:
                 now[number] = key
             except ValueError as failed:
                 error = error or str(failed)
-        if state.tab != tab:
-            out[self._refresher] = refresher_value(state.tab)
         return out, now, error
 
 
