@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.evidence import Evidence
+from app.service.scripts import lens_script, script
 from app.service.view import View, as_numpy
 from interp.predictions import token_statistics
 from interp.run import Run
@@ -62,3 +64,51 @@ def text_view(view: View) -> TextView:
     """What the Probabilities tab shows of the text."""
     before = None if view.before is None else statistics_of(view, view.before)
     return TextView(statistics_of(view, view.run), before, math.log2(view.config.d_vocab))
+
+
+def next_evidence(view: View) -> Evidence:
+    """The likeliest next tokens at the selected position, and the scripts that print them."""
+    top, at = view.next_tokens, view.position
+    before = top.before or [None] * len(top.ids)
+    rows = list(zip(range(1, len(top.ids) + 1), view.model.tokenizer.strings(top.ids), top.ids, top.p, before))
+    code = f"""
+top = next_tokens(run, position={at}, k={len(top.ids)})
+for i, p in zip(top.ids.tolist(), top.probabilities.tolist()):
+    print(f"{{p:.6f}} {{i:6d}} {{model.tokenizer.strings([i])[0]!r}}")
+"""
+    lens_code = f"""
+p = model(tokens)[0, {at}].softmax(-1)
+top = p.topk({len(top.ids)})
+for i, p in zip(top.indices.tolist(), top.values.tolist()):
+    print(f"{{p:.6f}} {{i:6d}}")
+"""
+    facts = {"position": at, "entropy_bits": top.entropy, "check": top.residual, "provenance": view.run.provenance.to_dict()}
+    columns = ("rank", "token", "id", "probability", "without_edits")
+    code = script(view, "from interp.predictions import next_tokens", code)
+    return Evidence("next-token", columns, rows, code, lens_script(view, "", lens_code), facts)
+
+
+def text_evidence(view: View) -> Evidence:
+    """How well each token was foreseen, and the scripts that print it."""
+    text, strings = text_view(view), view.run.strings
+    before = [math.nan] * len(strings) if text.before is None else text.before.surprisal
+    rows = list(zip(range(len(strings)), strings, text.now.surprisal, text.now.entropy, text.now.rank + 1, before))
+    code = """
+found = token_statistics(run)
+for pos in range(1, len(run)):
+    bits, entropy, rank = found.surprisal[pos].item(), found.entropy[pos].item(), found.rank[pos].item() + 1
+    print(f"{pos:4d} {bits:.5f} {entropy:.5f} {rank} {run.strings[pos]!r}")
+print(f"mean {found.mean_surprisal:.5f} bits")
+"""
+    lens_code = """
+logprobs = model(tokens)[0].log_softmax(-1) / 0.6931471805599453
+for pos in range(1, tokens.shape[1]):
+    row, came = logprobs[pos - 1], tokens[0, pos]
+    entropy = -(row * (row * 0.6931471805599453).exp()).sum().item()
+    print(f"{pos:4d} {-row[came].item():.5f} {entropy:.5f} {int((row > row[came]).sum()) + 1}")
+"""
+    facts = {"bits_per_token": text.now.bits_per_token, "perplexity": text.now.perplexity}
+    facts |= {"bits_per_byte": text.now.bits_per_byte, "provenance": view.run.provenance.to_dict()}
+    columns = ("position", "token", "surprisal_bits", "entropy_bits", "rank", "surprisal_without_edits")
+    code = script(view, "from interp.predictions import token_statistics", code)
+    return Evidence("surprisal", columns, rows, code, lens_script(view, "", lens_code), facts)

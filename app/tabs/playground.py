@@ -7,10 +7,11 @@ import gradio as gr
 
 from app.components.alternatives import alternatives
 from app.components.message import message, message_value
-from app.components.panel import panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.components.text_summary import text_summary
 from app.components.token_strip import token_strip
 from app.page import Page
+from app.service import playground as service
 from app.service.generation import choice_at, continued, preview, write
 from app.service.view import View
 from app.service.writing import MAX_SAMPLES, MAX_TOKENS, Knobs, Order, Writing
@@ -101,6 +102,8 @@ class _Playground:
         outputs = self._outputs()
         page.shows("playground", [*outputs, self.head, self.subject], self._first, depends=subject)
 
+        page.hands_out(self.head, service.evidence, inputs=[self.made])
+
         written = [*outputs, page.message]
         writing = self.order.change(
             on_gpu(page.in_order(self._write, written)), [self.order], written, trigger_mode="multiple",
@@ -127,7 +130,8 @@ class _Playground:
 
     def _first(self, view: View) -> list:
         t = words(view.state.lang)
-        head = panel_value(t("playground.what"), help=t("playground.help"), help_label=t("page.help"))
+        exports = Exports("", "generated", t.section("panel"))  # pictures are each text's own
+        head = panel_value(t("playground.what"), help=t("playground.help"), help_label=t("page.help"), exports=exports)
         shown = self._paint(view, preview(view))
         return [*(shown.get(o, gr.skip()) for o in self._outputs()), head, repr(subject(view.state))]
 

@@ -6,13 +6,14 @@ from functools import partial
 import gradio as gr
 import numpy as np
 
+from app.components.base import with_id
 from app.components.next_token import next_token
-from app.components.panel import Badge, panel, panel_value
+from app.components.panel import Badge, Exports, panel, panel_value
 from app.components.text_summary import Figure, text_summary, text_summary_value
 from app.components.token_strip import Legend, StripToken, token_strip, token_strip_value
 from app.figures.surprisal import surprisal_line
 from app.page import Page
-from app.service.probabilities import TextStatistics, TextView, text_view
+from app.service.probabilities import TextStatistics, TextView, next_evidence, text_evidence, text_view
 from app.service.view import View
 from app.state import PageState
 from app.tabs.header import continue_with, next_tokens_value
@@ -38,6 +39,8 @@ def build(page: Page) -> None:
             strip = token_strip("gb_probabilities_text")
             line = gr.Plot(show_label=False, container=False, elem_id="gb_probabilities_line")
     page.shows("probabilities", [head, bars, text_head, about, strip, line], _render, depends=subject)
+    page.hands_out(head, next_evidence)
+    page.hands_out(text_head, text_evidence)
     page.changes(bars.tokenpick, partial(continue_with, page), event_data=True)
     page.changes(strip.tokenselect, lambda s, event: s.but(position=int(event.pos)), event_data=True)
 
@@ -47,14 +50,22 @@ def _render(view: View) -> list:
     check = t("page.check_title", name=t("probabilities.check"), residual=top.residual, tolerance=TOLERANCE)
     holds = top.residual <= TOLERANCE
     badge = Badge(t("page.checked" if holds else "page.check_failed"), check, holds)
+    menu = t.section("panel")
+    bars, line = Exports("gb_probabilities_bars", "next-token", menu), Exports("gb_probabilities_line", "surprisal", menu)
+    help = {"help_label": t("page.help")}
     return [
-        panel_value(t("probabilities.what"), help=t("probabilities.help"), help_label=t("page.help"), badges=[badge]),
-        next_tokens_value(view, "full"),
-        panel_value(t("probabilities.text_what"), help=t("probabilities.text_help"), help_label=t("page.help")),
+        panel_value(t("probabilities.what"), help=t("probabilities.help"), badges=[badge], exports=bars, **help),
+        _without_menu(next_tokens_value(view, "full")),
+        panel_value(t("probabilities.text_what"), help=t("probabilities.text_help"), exports=line, **help),
         text_summary_value(figures(t, text), label=t("probabilities.figures")),
         strip_value(view, t, text),
         _line(view, t, text),
     ]
+
+
+def _without_menu(value: dict) -> dict:
+    """The bars without their own menu: their panel has one."""
+    return with_id({**{k: v for k, v in value.items() if k != "id"}, "export": None})
 
 
 def figures(t: Words, text: TextView) -> list[Figure]:
@@ -97,9 +108,7 @@ def strip_value(view: View, t: Words, text: TextView) -> dict:
         t("probabilities.legend"), t("probabilities.legend_low"), t("probabilities.legend_high", bits=f"{text.most_bits:.1f}")
     )
     label = t("probabilities.strip")
-    return token_strip_value(
-        tokens, text=t.section("token_strip"), label=label, selected=view.position, legend=legend, export="surprisal"
-    )
+    return token_strip_value(tokens, text=t.section("token_strip"), label=label, selected=view.position, legend=legend)
 
 
 def _shade(bits: float, most: float) -> float | None:

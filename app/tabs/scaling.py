@@ -9,8 +9,10 @@ from app.components.model_columns import model_columns
 from app.components.panel import panel
 from app.page import Page
 from app.service import scaling as service
+from app.service import scaling_evidence as evidence
 from app.service.scaling import Cost, Reading
 from app.service.view import View
+from app.setting import Setting
 from app.state import PageState
 from app.tabs import scaling_pictures as pictures
 from app.text import Words, words
@@ -18,6 +20,8 @@ from app.zero_gpu import on_gpu
 from gpt2_core.accounting import weight_bytes
 
 DTYPES = ("float32", "bfloat16")
+METRIC = Setting("scaling.metric", service.metric_names()[0], one_of=tuple(service.metric_names()))
+FIT, DTYPE = Setting("scaling.fit", False), Setting("scaling.dtype", DTYPES[0], one_of=DTYPES)
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -42,6 +46,7 @@ def _prompt(page: Page, runs: gr.State) -> None:
         waiting = any(_can_run(view, cost) and not isinstance(found[cost.entry.name], Reading) for cost in _all(view))
         return [pictures.head(t, ""), gr.update(visible=waiting), pictures.columns_value(t, view, _all(view), found)]
 
+    page.hands_out(head, evidence.readings_evidence)
     page.shows("scaling", [head, buttons, columns], render, inputs=[runs], depends=_what_is_read)
 
     def run_all(state: PageState | None, count: int) -> Iterator[tuple]:
@@ -118,23 +123,23 @@ def _curve(page: Page) -> None:
         fit = gr.Checkbox(False, label=page.label("scaling.fit"), elem_id="gb_scaling_fit", scale=2)
     plot = gr.Plot(show_label=False, elem_id="gb_scaling_curve")
 
-    def render(view: View, name: str, fitted: bool) -> list:
-        t, curve = words(view.state.lang), service.curve(name)
+    def render(view: View) -> list:
+        t, curve, fitted = words(view.state.lang), service.curve(METRIC.of(view.state)), FIT.of(view.state)
         return [
             pictures.curve_head(t, curve),
             pictures.curve_figure(t, curve, fitted, view.state.model),
-            gr.update(interactive=curve.line is not None),
+            gr.update(interactive=curve.line is not None, value=fitted),
+            gr.update(choices=pictures.metric_choices(t, names), value=METRIC.of(view.state)),
         ]
 
-    page.shows("scaling", [head, plot, fit], render, inputs=[metric, fit], depends=lambda s: (s.model, s.lang))
-    page.shows(
-        "scaling",
-        [metric],
-        lambda view: [gr.update(choices=pictures.metric_choices(words(view.state.lang), names))],
-        depends=lambda s: s.lang,
-    )
-    page.refreshes(metric.input)
-    page.refreshes(fit.input)
+    page.shows("scaling", [head, plot, fit, metric], render, depends=lambda s: (s.model, s.lang, _chosen(s, METRIC, FIT)))
+    page.changes(metric.input, METRIC.on, inputs=[metric])
+    page.changes(fit.input, FIT.on, inputs=[fit])
+    page.hands_out(head, lambda view: evidence.curve_evidence(view, METRIC.of(view.state)))
+
+
+def _chosen(state: PageState, *settings: Setting) -> tuple:
+    return tuple(dict(state.settings).get(setting.name) for setting in settings)
 
 
 def _costs(page: Page, runs: gr.State) -> None:
@@ -143,17 +148,20 @@ def _costs(page: Page, runs: gr.State) -> None:
     table = model_columns("gb_scaling_costs_table")
     plot = gr.Plot(show_label=False, elem_id="gb_scaling_costs")
 
-    def render(view: View, name: str, _runs: int) -> list:
-        t, costs = words(view.state.lang), service.costs(view.store.entries(), service.dtype_named(name))
+    def render(view: View, _runs: int) -> list:
+        t, name = words(view.state.lang), DTYPE.of(view.state)
+        costs = service.costs(view.store.entries(), service.dtype_named(name))
         readings = [service.known(view, cost.entry.name) for cost in costs]
         times = {reading.model: reading.ms_per_token for reading in readings if reading is not None}
         choices = [(t(f"scaling.dtype_{d}"), d) for d in DTYPES]
         return [
-            pictures.head(t, "costs_"),
-            gr.update(choices=choices),
+            pictures.head(t, "costs_", "gb_scaling_costs"),
+            gr.update(choices=choices, value=name),
             pictures.costs_table(t, costs, times),
             pictures.costs_figure(t, costs, times, name, view.state.model),
         ]
 
-    page.shows("scaling", [head, dtype, table, plot], render, inputs=[dtype, runs], depends=_what_is_read)
-    page.refreshes(dtype.input)
+    depends = lambda s: (*_what_is_read(s), _chosen(s, DTYPE))  # noqa: E731
+    page.shows("scaling", [head, dtype, table, plot], render, inputs=[runs], depends=depends)
+    page.changes(dtype.input, DTYPE.on, inputs=[dtype])
+    page.hands_out(head, lambda view: evidence.costs_evidence(view, DTYPE.of(view.state)))

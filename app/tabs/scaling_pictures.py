@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from app.components.model_columns import Bar, Bars, Fact, ModelColumn, Table, model_columns_value
 from app.components.next_token import scale_for
-from app.components.panel import Badge, panel_value
+from app.components.panel import Badge, Exports, panel_value
 from app.figures.scaling import SizePoint, published_curves, scaling_costs
 from app.service.scaling import Cost, Curve, Reading, unit_of
 from app.service.view import View
@@ -139,7 +139,8 @@ def curve_head(t: Words, curve: Curve) -> dict:
     if curve.others:
         rows = ", ".join(t("scaling.row", name=name, value=value) for name, value in curve.others)
         said.append(t("scaling.others", rows=rows))
-    return panel_value(" ".join(said), help=t("scaling.curve_help"), help_label=t("page.help"))
+    exports = Exports("gb_scaling_curve", "scaling-curve", t.section("panel"))
+    return panel_value(" ".join(said), help=t("scaling.curve_help"), help_label=t("page.help"), exports=exports)
 
 
 # ---- costs ------------------------------------------------------------------------------------------------------------------
@@ -186,6 +187,8 @@ def costs_table(t: Words, costs: Sequence[Cost], times: Mapping[str, float]) -> 
     return model_columns_value([ModelColumn("", blocks=[Table(head, rows)])], label=t("scaling.table_label"))
 
 
-def head(t: Words, name: str, badges: Sequence[Badge] = ()) -> dict:
-    """The head of a panel: "" for the tab, "costs_" for the costs."""
-    return panel_value(t(f"scaling.{name}what"), help=t(f"scaling.{name}help"), help_label=t("page.help"), badges=badges)
+def head(t: Words, name: str, picture: str = "", badges: Sequence[Badge] = ()) -> dict:
+    """The head of a panel: "" for the tab, "costs_" for the costs. picture: what its menu saves as a picture, if anything."""
+    exports = Exports(picture, f"scaling-{name}numbers".replace("_", "-"), t.section("panel"))
+    said, help = t(f"scaling.{name}what"), t(f"scaling.{name}help")
+    return panel_value(said, help=help, help_label=t("page.help"), badges=badges, exports=exports)

@@ -3,9 +3,10 @@
 import gradio as gr
 
 from app.components.film import film, film_value
-from app.components.panel import panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.page import Page
 from app.service import training as service
+from app.service import training_evidence
 from app.service.view import View
 from app.state import PageState
 from app.tabs import training_pictures as pictures
@@ -38,7 +39,8 @@ def _choice(page: Page) -> None:
     def offer(view: View) -> list:
         t, name = words(view.state.lang), service.chosen(view)
         names = [entry.name for entry in service.with_film(page.store)]
-        what = panel_value(t("training.what"), help=t("training.help"), help_label=t("page.help"))
+        exports = None if name is None else Exports("", f"{name}-training", t.section("panel"))  # pictures are each chart's own
+        what = panel_value(t("training.what"), help=t("training.help"), help_label=t("page.help"), exports=exports)
         largest = names[-1] if names and name is None else ""
         button = gr.update(visible=bool(largest), value=t("training.open", name=largest))
         return [what, gr.update(choices=names, value=name if name in names else None, visible=bool(names)), button, largest]
@@ -51,6 +53,7 @@ def _choice(page: Page) -> None:
 
     page.shows("training", [head, choice, other, offered], offer, depends=_what_is_watched)
     page.shows("training", [about], said, depends=_what_is_watched)
+    page.hands_out(head, training_evidence.film_evidence)
     page.changes(choice.input, lambda s, name: service.choose(page.store, s, name), inputs=[choice])
     page.changes(other.click, lambda s, name: service.choose(page.store, s, name), inputs=[offered])
 
@@ -104,7 +107,11 @@ def _family(page: Page) -> None:
         t, courses = words(view.state.lang), service.courses(page.store)
         if not courses:
             return [gr.update(visible=False), gr.skip(), gr.skip(), gr.skip()]
-        what = panel_value(t("training.family_what"), help=t("training.family_help"), help_label=t("page.help"))
+        exports = Exports("gb_training_losses", "training-family", t.section("panel"))
+        what = panel_value(
+            t("training.family_what"), help=t("training.family_help"), help_label=t("page.help"), exports=exports
+        )
         return [gr.update(visible=True), what, *pictures.family(t, courses, service.chosen(view))]
 
+    page.hands_out(head, training_evidence.family_evidence)
     page.shows("training", [family, head, losses, sizes], render, depends=_what_is_watched)

@@ -7,17 +7,20 @@ from typing import Any
 import gradio as gr
 
 from app.components.model_columns import model_columns
-from app.components.panel import panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.components.prompt_parts import prompt_parts
 from app.page import Page
 from app.service import zero_shot as service
+from app.service import zero_shot_evidence
 from app.service.view import View
+from app.setting import Setting
 from app.state import PageState
 from app.tabs import zero_shot_form as forms
 from app.tabs.zero_shot_answers import about_value, columns_value, paper_value, parts_value, problem_value, stale_value
 from app.tabs.zero_shot_form import Filled, Form
 from app.text import words
 
+TASK, EXAMPLE = Setting("zero_shot.task", ""), Setting("zero_shot.example", "")  # "": what suits the model
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
 FRAME = 0.06  # seconds between two pictures of an answer that is being written
 # The boxes that the task has no use for, and a frame in which there are only such.
@@ -63,6 +66,7 @@ def build(page: Page) -> None:
 
     controls = [task, example, option, models, *texts]
     page.shows("zero_shot", [head], _head, depends=lambda s: s.lang)
+    page.hands_out(head, _evidence, inputs=controls)
     page.shows(
         "zero_shot",
         [filled, task, example, option, models, about, paper, parts, answers, *texts],
@@ -71,8 +75,10 @@ def build(page: Page) -> None:
         depends=lambda s: (s.model, s.bos, s.plan, s.lang),
     )
     # Gradio's `input` of a text box follows keys that write; `change` also hears what is deleted or pasted.
-    for listener in (task.input, example.input, option.input, models.input, *(box.change for box in texts)):
+    for listener in (option.input, models.input, *(box.change for box in texts)):
         page.refreshes(listener)
+    page.changes(task.input, lambda s, name: EXAMPLE.on(TASK.on(s, name), ""), inputs=[task])
+    page.changes(example.input, lambda s, of, name: EXAMPLE.on(TASK.on(s, of), name), inputs=[task, example])
     page.changes(use.click, lambda s, *values: _open(page, s, *values), inputs=controls)
 
     def answer(state: PageState, *values) -> Iterator[dict]:
@@ -91,13 +97,22 @@ def _names() -> list[tuple[str, str]]:
 
 def _head(view: View) -> list:
     t = words(view.state.lang)
-    return [panel_value(t("zero_shot.what"), help=t("zero_shot.help"), help_label=t("page.help"))]
+    exports = Exports("", "zero-shot", t.section("panel"))
+    return [panel_value(t("zero_shot.what"), help=t("zero_shot.help"), help_label=t("page.help"), exports=exports)]
+
+
+def _evidence(view: View, task, example, option, models, *texts: str):
+    chosen = service.task_named(task)
+    return zero_shot_evidence.evidence(view, chosen, forms.values_of(chosen, option, texts), models or [])
 
 
 def _render(view: View, filled: str, task, example, option, models, *texts: str) -> list:
     t, at_hand = words(view.state.lang), [entry.name for entry in view.store.at_hand()]
+    before = Filled.from_text(filled)
+    if before is None:  # the page has just opened: the address may ask for a task and an example
+        task, example = TASK.of(view.state) or task, EXAMPLE.of(view.state) or example
     now = Filled(task, example, forms.suits(view.entry.state), view.state.lang, view.state.model)
-    form = forms.settle(Filled.from_text(filled), now, option, texts, models or [], at_hand)
+    form = forms.settle(before, now, option, texts, models or [], at_hand)
     new = Filled(form.task.name, form.example, now.suits, now.lang, now.model).to_text()
     try:
         assembled = service.assemble(view.model, view.state.bos, form.task, form.values)

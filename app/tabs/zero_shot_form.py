@@ -105,11 +105,13 @@ def settle(
     Another task, another example, and another kind of model while an example stands untouched: the boxes are filled. Otherwise they
     are the reader's.
     """
-    task_name = now.task if filled is not None and now.task in TASKS else FIRST_TASK[now.suits]
+    task_name = now.task if now.task in TASKS else FIRST_TASK[now.suits]
     task = TASKS[task_name]
     current = values_of(task, option, texts)
     name, refill = now.example, True
-    if filled is None or now.task != filled.task:
+    if filled is None:
+        name = name if example_named(task, name) else first_example(task, now.suits).name
+    elif now.task != filled.task:
         name = first_example(task, now.suits).name
     elif now.example not in (filled.example, OWN):
         pass  # chosen from the list

@@ -75,5 +75,6 @@ list.addEventListener('click', (e) => {
 });
 G.roving(list, { selector: ROW });
 G.tooltip(list, ROW, (node) => hover(node.row));
+element.gbPicture = svg;
 watch('value', draw);
 draw();
