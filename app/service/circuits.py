@@ -13,7 +13,8 @@ from app.state import PageState
 from gpt2_core.accounting import forward_flops
 from gpt2_core.config import GPT2Config
 from interp import prompt_sets
-from interp.circuits import LEVELS, Circuit, Edge, Node, all_edges, all_nodes, circuit_logits, discover, divergence
+from interp.circuit_graph import reached
+from interp.circuits import EMBED, LEVELS, Circuit, Edge, Node, all_edges, all_nodes, circuit_logits, discover, divergence
 from interp.metrics import AnswerMetric, answer_metric, evaluate
 from interp.sweep_cost import speed
 
@@ -197,13 +198,17 @@ def search(view: View) -> Iterator[Found]:
 
 
 def kept_at(found: Found, threshold: float) -> list[Tried]:
-    """What the search kept and that had at least this effect at its turn."""
-    return [one for one in found.tried if one.kept and one.effect >= threshold]
+    """What the search kept, had at least this effect at its turn, and is reached from the embeddings: all else writes corrupted values."""
+    kept = [one for one in found.tried if one.kept and one.effect >= threshold]
+    if found.level == "node":
+        return kept if any(one.thing == EMBED for one in kept) else []
+    alive = reached(one.thing for one in kept)
+    return [one for one in kept if one.thing.sender in alive]
 
 
 def thresholds(found: Found) -> list[float]:
     """Thresholds between all that was kept and the one largest effect, evenly spread over the sizes' logarithms."""
-    effects = sorted((one.effect for one in found.tried if one.kept), reverse=True)
+    effects = sorted((one.effect for one in kept_at(found, 0)), reverse=True)
     if not effects:
         return []
     steps = min(POINTS, len(effects))

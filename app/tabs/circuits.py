@@ -58,7 +58,7 @@ def build(page: Page) -> None:
 
 def _choices(page: Page) -> None:
     with gr.Row(equal_height=False):
-        which = gr.Dropdown(list(service.TASK.one_of), label=page.label("circuits.task"), filterable=False, min_width=200, elem_id="gb_circuits_task")  # fmt: skip
+        which = gr.Dropdown(list(service.TASK.one_of), label=page.label("circuits.task"), filterable=False, min_width=300, scale=2, elem_id="gb_circuits_task")  # fmt: skip
         level = gr.Radio(
             list(service.LEVEL.one_of), label=page.label("circuits.level"), min_width=200, elem_id="gb_circuits_level"
         )
@@ -180,7 +180,7 @@ def _head(view: View, t: Words, found: service.Found) -> dict:
 
 
 def _share(value: float) -> str:
-    return "?" if value != value else f"{value:.0%}"
+    return "?" if value != value else f"{round(value, 2) + 0.0:.0%}"
 
 
 def graph_value(view: View, found: service.Found) -> dict:
@@ -192,9 +192,7 @@ def graph_value(view: View, found: service.Found) -> dict:
         nodes = [(n.kind, n.layer, n.head, tried[n].effect if n in tried else None, state(n)) for n in things]
         edges = []
     else:
-        kept = [one for one in found.tried if one.kept]
-        if found.done:
-            kept = [one for one in kept if one.thing in found.circuit.effects]
+        kept = service.kept_at(found, 0) if found.done else [one for one in found.tried if one.kept]
         ends = {end for one in kept for end in (one.thing.sender, one.thing.receiver)}
         seen = {one.thing.sender for one in found.tried} | {EMBED} if found.done else ends
         nodes = [(n.kind, n.layer, n.head, None, "kept" if n in ends else "out" if n in seen else "open") for n in things]

@@ -10,10 +10,19 @@ const two = (x) => (x === 0 ? "0" : Math.abs(x) >= 100 ? x.toFixed(0) : Number(x
 const PORTS = { q: 0, k: 2, v: 1, "": 3 };
 const name = ([kind, layer, head]) => (kind === "embed" ? value.text.embed : kind === "mlp" ? fill(value.text.mlp, { layer }) : `L${layer}H${head}`);
 
-/* What is above the threshold; of edges, only those that the embeddings reach count. */
+/* What is above the threshold and what the embeddings, the first node, reach: nothing else carries anything of the clean prompt. */
 function shown() {
-  if (value.level === "node") return { nodes: new Set(value.nodes.map((n, i) => (n[4] === "kept" && n[3] >= cut ? i : -1)).filter((i) => i >= 0)), edges: [] };
-  const edges = value.edges.filter((e) => e[3] >= cut), nodes = new Set();
+  if (value.level === "node") {
+    const nodes = new Set(value.nodes.map((n, i) => (n[4] === "kept" && n[3] >= cut ? i : -1)).filter((i) => i >= 0));
+    return { nodes: nodes.has(0) || !value.finished ? nodes : new Set(), edges: [] };
+  }
+  let edges = value.edges.filter((e) => e[3] >= cut);
+  if (value.finished) {
+    const alive = new Set([0]);
+    for (let before = 0; before < alive.size;) { before = alive.size; for (const [a, b] of edges) if (alive.has(a)) alive.add(b); }
+    edges = edges.filter(([a]) => alive.has(a));
+  }
+  const nodes = new Set();
   for (const [a, b] of edges) { nodes.add(a); if (b >= 0) nodes.add(b); }
   return { nodes, edges };
 }
@@ -50,7 +59,7 @@ function curves(W) {
   const draw = (top, title, of, low, high, colour) => {
     const y = (v) => top + 22 + (1 - (Math.max(low, Math.min(high, v)) - low) / (high - low || 1)) * h, known = points.filter((p) => of(p) !== null);
     text(left, top + 12, title, { fill: css("--gb-ink"), "font-size": 12 });
-    for (const v of low < 0 ? [low, 0, high] : [low, (low + high) / 2, high]) { out.push(sx("path", { d: `M${left} ${y(v)}H${right}`, stroke: css("--gb-line"), fill: "none" })); text(left - 5, y(v) + 4, two(v), { "text-anchor": "end" }); }
+    for (const v of of([0, 0, null, 1]) === 1 ? [...(low < -0.05 ? [low] : []), 0, 0.5, 1] : [0, high / 2, high]) { out.push(sx("path", { d: `M${left} ${y(v)}H${right}`, stroke: css("--gb-line"), fill: "none" })); text(left - 5, y(v) + 4, two(v), { "text-anchor": "end" }); }
     if (now) out.push(sx("path", { d: `M${x(now)} ${top + 20}V${top + 24 + h}`, stroke: css("--gb-accent"), "stroke-dasharray": "3 3", fill: "none" }));
     if (known.length > 1) out.push(sx("path", { d: `M${known.map((p) => `${x(p[1])} ${y(of(p))}`).join("L")}`, stroke: colour, "stroke-width": 1.5, opacity: 0.5, fill: "none" }));
     for (const p of known) out.push(sx("circle", { class: "cg-point", cx: x(p[1]), cy: y(of(p)), r: value.here && p[1] === value.here[1] ? 6 : 4, fill: colour, "data-cut": p[0], "data-tip": spoken(p) }));
@@ -62,7 +71,8 @@ function curves(W) {
   text((left + right) / 2, 2 * h + 120, t.curve_size, { "text-anchor": "middle" });
   return { inner: out, width: W, height: 2 * h + 128 };
 }
-const spoken = ([threshold, size, kl, share]) => `${sizeText(size)}\n${fill(value.text.share, { share: share === null ? "?" : G.pct(share).replace("-", "\u2212") })}\n${fill(value.text.kl, { kl: two(kl) })}\n${value.text.threshold} ${two(threshold)}`;
+const spoken = ([threshold, size, kl, share]) => `${sizeText(size)}\n${shareText(share)}\n${fill(value.text.kl, { kl: two(kl) })}\n${value.text.threshold} ${two(threshold)}`;
+const shareText = (share) => fill(value.text.share, { share: share === null ? "?" : `${Math.round(100 * share) + 0}%`.replace("-", "\u2212") });
 const sizeText = (size) => fill(value.text[`size_${value.level}s`], { size, total: value.total.toLocaleString() });
 
 function node(drawn, label) {
@@ -88,7 +98,7 @@ function said() {
   if (!line) return;
   const told = [size ? sizeText(size) : t.none];
   if (!value.finished) told.push(fill(t.tried, { done: value.done, total: value.total.toLocaleString() }));
-  else if (here && here[1] === size) told.push(fill(t.share, { share: here[3] === null ? "?" : G.pct(here[3]) }), fill(t.kl, { kl: two(here[2]) }));
+  else if (here && here[1] === size) told.push(shareText(here[3]), fill(t.kl, { kl: two(here[2]) }));
   else if (size) told.push(t.moved);
   line.textContent = told.join(" \u00b7 ");
   bar.querySelector(".cg-at").textContent = two(cut);
