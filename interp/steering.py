@@ -8,7 +8,9 @@
     ClampDirection(layer, d, 3), ClampNeuron(layer, 17, 3)    its share, or a neuron's activation, is held at a value
     before_after(model, prompt, [operation, ...])   both texts with the same seed
 
-(A difference at the last token of two texts, added everywhere, also exists as data: `Edit.add`.)
+All of it also exists as data, which goes into a plan, an address and every analysis, where the direction comes from texts: `Edit.add`,
+`Edit.contrast`, `Edit.project`, `Edit.clamp`, `Edit.clamp_neuron`. Here a direction may be any tensor. What a coefficient does is
+measured in `interp.steering_effect`.
 
 Pitfalls: the coefficient has a narrow window between no effect and babble, and depends on the layer, whose residual norm
 stands beside the contrast (`typical_norm`). One fluent example proves little: try other prompts and seeds, and a random direction
