@@ -134,7 +134,7 @@ def _strip(view: View) -> list:
     if bos:
         end = view.show([view.model.tokenizer.bos_id])[0]
         columns.insert(0, PairColumn(end, end, 0 if matches else None))
-    at = min(len(columns) - 1, len(columns) - 1 if view.state.position is None else view.state.position)
+    at = None if view.state.position is None else min(view.state.position, len(columns) - 1)
     value = token_pair_value(
         columns, text=t.section("token_pair"), advice=advice(t, found), ok=found.matches and not found.shifted and bool(found.changes), selected=at if matches else None
     )  # fmt: skip

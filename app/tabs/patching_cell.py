@@ -16,6 +16,9 @@ from app.tabs.patching_words import metric_text, number
 from app.text import words
 
 RUNS = ("clean", "corrupted", "patched")
+# Three lists beside each other leave less room for the tokens than one does.
+_ROWS = ", ".join(f"#gb_patching_cell_{run} .gb-next-row" for run in RUNS)
+STYLE = f"<style>{_ROWS} {{ grid-template-columns: minmax(56px, 96px) minmax(60px, 1fr) 48px auto !important; }}</style>"
 
 
 def build(page: Page, maps: Offered) -> None:
@@ -26,6 +29,7 @@ def build(page: Page, maps: Offered) -> None:
         for run in RUNS:
             with gr.Column(min_width=260):
                 bars.append(next_token(f"gb_patching_cell_{run}"))
+    gr.HTML(STYLE, container=False, padding=False)
     add = gr.Button(page.label("patching.add"), size="sm", elem_id="gb_patching_add")
     page.shows(TAB, [head, *bars, add], _render)
     drawn_after(page, maps, _render, [head, *bars, add])

@@ -34,10 +34,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Offered:
-    """running: the job's event; render(view): the values of `outputs` as they are now."""
+    """running: the job's event; render(view): the values of `outputs` as they are now; run(state): by component, while it runs."""
 
     running: Any
     render: Callable[[View], list]
+    run: Callable[[Any], Iterator[dict]]
     outputs: list[Any]
 
 
@@ -115,7 +116,7 @@ def offer(
     buttons.stop.click(stopped, [page.state], every, cancels=[running], **quiet)
     # What was asked last is what is shown: a job of an older state must not draw over it.
     page.state.change(None, None, None, cancels=[running], **quiet)
-    return Offered(running, render, every)
+    return Offered(running, render, run, every)
 
 
 def _last(steps: Iterator[Any]) -> Any:

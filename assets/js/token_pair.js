@@ -36,7 +36,8 @@ function mark(focus) {
   if (!stop) return;
   stop.tabIndex = 0;
   if (focus) return stop.focus({ preventScroll: true });
-  if (at >= 0) box.scrollLeft = Math.max(Math.min(box.scrollLeft, stop.offsetLeft - 100), stop.offsetLeft + stop.offsetWidth + 8 - box.clientWidth);
+  const show = at >= 0 ? stop : box.querySelector(".tp-differs"); // with nothing selected, what the pair is about
+  if (show) box.scrollLeft = Math.max(Math.min(box.scrollLeft, show.offsetLeft - 100), show.offsetLeft + show.offsetWidth + 8 - box.clientWidth);
 }
 function select(node, later) {
   const { pos } = value.columns[Number(node.dataset.index)];

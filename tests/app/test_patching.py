@@ -1,11 +1,13 @@
 """The patching tab: what is asked, what each cell says, what may be added to the plan, and scripts that print the maps."""
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from scripts import run_here
 
-from app.page import Notice
+from app.components.packing import unpack
+from app.page import Notice, Page
 from app.service import patching as service
 from app.service import patching_pair as pairs
 from app.service import patching_scripts as scripts
@@ -16,7 +18,7 @@ from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
 from app.tabs import patching as tab
-from app.tabs import patching_cell, patching_maps, patching_words
+from app.tabs import patching_cell, patching_job, patching_maps, patching_words
 from app.text import words
 from interp.edits import Edit, Plan
 from interp.intervene import compile_plan
@@ -193,13 +195,26 @@ def test_what_it_will_cost_is_the_sweeps_estimate_and_nothing_once_it_is_there(s
     service.whole(view, what)
     assert service.cost(view, what) == service.NOTHING
     seconds, memory = 125.0, 2.5e9
-    assert "2 min" in patching_job_text("en", service.Cost(1e15, memory, seconds, 7)) and "2.5 GB" in patching_job_text("en", service.Cost(1e15, memory, seconds, 7))  # fmt: skip
+    said = patching_job.cost_text(words("en"), service.Cost(1e15, memory, seconds, 7))
+    assert "2 min" in said and "2.5 GB" in said
 
 
-def patching_job_text(lang, cost):
-    from app.tabs.patching_job import cost_text
-
-    return cost_text(words(lang), cost)
+def test_what_is_large_waits_to_be_asked_and_fills_its_maps_as_it_runs(store, monkeypatch):
+    with gr.Blocks():
+        job = patching_maps.build(Page(store))
+    monkeypatch.setattr(service, "AT_ONCE", 0)
+    monkeypatch.setattr(patching_job, "FRAME", 0)
+    view = view_of(store, (pairs.CLEAN, "The man and his"), (pairs.CORRUPTED, "The dog and his"))
+    *heads, left, right, go, stop = job.render(view)
+    assert np.isnan(unpack(left["values"])).all() and left["caption"]
+    assert go["visible"] and not stop["visible"] and "Compute" in go["value"] and f"{2 * 3 + 4} runs" in go["value"]
+    pictures = list(job.run(view.state))
+    map_of = lambda picture: next((v for c, v in picture.items() if c.elem_id == "gb_patching_stream"), None)  # noqa: E731
+    known = [1 - np.isnan(unpack(m["values"])).mean() for m in map(map_of, pictures) if m]
+    assert known == sorted(known) and 0 < known[1] < 1 and known[-1] == 1
+    first, last = ({c.elem_id: v for c, v in picture.items()} for picture in (pictures[0], pictures[-1]))
+    assert first["gb_patching_maps_stop"]["visible"] and not last["gb_patching_maps_stop"]["visible"]
+    assert not last["gb_patching_maps_go"]["visible"] and not last["gb_patching_stream"]["caption"]
 
 
 # ---- a cell and the plan ------------------------------------------------------------------------------------------------
@@ -308,6 +323,33 @@ def test_the_strip_numbers_the_positions_of_the_run(store):
     view = view_of(store)
     (value,) = tab._strip(view)
     assert [c["pos"] for c in value["columns"]] == list(range(15)) and [i for i, c in enumerate(value["columns"]) if not c["same"]] == [9]  # fmt: skip
-    assert value["ok"] and value["selected"] == 14
+    assert value["ok"] and value["selected"] is None
+    assert tab._strip(view_of(store, position=9))[0]["selected"] == 9
     (value,) = tab._strip(view_of(store, (pairs.CLEAN, "One"), (pairs.CORRUPTED, "One more")))
     assert not value["ok"] and all(c["pos"] is None for c in value["columns"]) and value["columns"][-1]["clean"] is None
+
+
+@pytest.mark.browser
+def test_a_reader_patches_a_cell_keeps_it_and_mends_a_pair(page_url, browser_page):
+    """Open the tab, choose a cell, add it to the plan, look at a set, and read why a pair does not fit."""
+    page = browser_page
+    page.goto(f"{page_url}/?tab=patching&model=glass-2m&lang=en")
+    page.wait_for_selector("#gb_patching_stream [data-painted]", state="attached")
+    page.wait_for_selector("#gb_patching_cell_patched [data-painted]", state="attached")
+    page.locator("#gb_patching_stream").scroll_into_view_if_needed()
+    at = page.evaluate("document.querySelector('#gb_patching_stream [data-painted]').gbCell(1, 9)")
+    page.mouse.click(at["x"], at["y"])
+    page.wait_for_function("document.querySelector('#gb_patching_cell_head').innerText.includes('resid_pre L1 @ 9')")
+    page.wait_for_function("location.search.includes('s.patching.look=stream') && location.search.includes('position=9')")
+    page.locator("#gb_patching_add").click()
+    page.wait_for_function("document.querySelector('#gb_prompt textarea').value.includes('Captain Smith')")
+    page.wait_for_function("location.search.includes('plan=')")
+    page.wait_for_function("document.querySelector('#gb_patching_stream_head').innerText.includes('Without the edits')")
+    page.get_by_label("Over many pairs").check()
+    page.wait_for_selector("#gb_patching_set_worst [data-painted]", state="attached")
+    clean = page.locator("#gb_patching_clean textarea")
+    clean.fill("The old king")
+    clean.blur()
+    page.wait_for_function(
+        "document.querySelector('#gb_patching_tokens .tp-warn')?.innerText.includes('The clean prompt has 3 tokens')"
+    )
