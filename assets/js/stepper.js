@@ -2,14 +2,14 @@
 const G = window.Glassbox, { el, fill } = G;
 const root = element.querySelector(".gb-host");
 root.classList.add("gb-stepper");
-let value = null, at = 0, pending = 0;
+let value = null, at = 0, pending = 0, mine = null; // mine: a step taken here that the server has not answered yet
 const number = (x, digits) => (Math.abs(x) >= 1000 ? x.toFixed(0) : G.num(x, digits));
 
 function go(to, focus = null) {
-  at = Math.max(0, Math.min(value.steps.length - 1, to));
+  at = mine = Math.max(0, Math.min(value.steps.length - 1, to));
   paint(focus);
   clearTimeout(pending);
-  pending = setTimeout(() => { pending = 0; trigger("stepselect", { step: at }); }, 350);
+  pending = setTimeout(() => trigger("stepselect", { step: at }), 350);
 }
 function paint(focus = null) {
   const t = value.text, s = value.steps[at], n = value.steps.length, scrolled = [...root.querySelectorAll(".st-scroll")].map((x) => [x.scrollLeft, x.scrollTop]);
@@ -103,11 +103,11 @@ element.gbPicture = svg;
 function draw() {
   const came = props.value, next = came?.sealed ? JSON.parse(came.sealed) : null;
   if (!next || next.id === value?.id) return;
-  const stays = value && value.name === next.name && pending; // a step taken here whose answer is still to come
   const focused = root.contains(document.activeElement) ? document.activeElement : null;
   const focus = !focused ? null : focused.dataset.row ? `row${focused.dataset.row}` : focused.dataset.name || (focused.dataset.step ? "dot" : null);
   value = next;
-  at = stays ? Math.min(at, next.steps.length - 1) : next.step;
+  if (mine === null || next.step === mine) [at, mine] = [next.step, null]; // an answer to something older does not step back
+  at = Math.min(at, next.steps.length - 1);
   paint(focus);
 }
 G.onTheme(() => { if (value) paint(); }, element);
