@@ -55,6 +55,7 @@ def head_grid_value(
     hide_first: bool = False,
     max_pixels: int = 48,
     largest: float = 1.0,
+    pooled_by: int | None = None,
 ) -> dict[str, Any]:
     """The value of the head grid.
 
@@ -64,13 +65,17 @@ def head_grid_value(
     scores, roles: (label, number) and (label, category 1..6) of a head. off: heads that an edit switched off.
     changed: the largest change of one weight by the edits, for the heads to mark.
     hide_first: leaves the first token's column out and lets the colours end at the largest weight that remains.
+    pooled_by: the patterns are already reduced, by blocks of so many cells (`pool_patterns`), and hide_first was heeded.
     largest: where the colours end; more than 1 for pictures of something else than weights (lengths of vectors).
     Raises ValueError when shapes, weights or heads do not fit together.
     """
     if max_pixels < 1:
         raise ValueError(f"got max_pixels={max_pixels}; a thumbnail needs at least 1 pixel.")
-    block = -(-len(tokens) // max_pixels)
-    pooled = _pooled(patterns, len(tokens), block, hide_first, largest)
+    block = -(-len(tokens) // max_pixels) if pooled_by is None else pooled_by
+    if pooled_by is None:
+        pooled = _pooled(patterns, len(tokens), block, hide_first, largest)
+    else:
+        pooled = _pooled(patterns, -(-len(tokens) // block), 1, False, largest)
     shown = list(tiles) if tiles is not None else list(np.ndindex(pooled.shape[:2]))
     _check_heads([*shown, *([selected] if selected is not None else [])], pooled.shape[:2])
     scale = (float(pooled.max(initial=0)) or 1.0) if hide_first else float(largest)
@@ -105,8 +110,8 @@ def _pooled(patterns: Iterable[np.ndarray], positions: int, block: int, hide_fir
         weights = np.asarray(layer, np.float32)
         if weights.ndim != 3 or weights.shape[1:] != (positions, positions):
             raise ValueError(
-                f"layer {len(layers)} came as {weights.shape} for {positions} tokens; "
-                "give [head query key] per layer, one row per token."
+                f"layer {len(layers)} came as {weights.shape} for {positions} rows; "
+                "give [head query key] per layer, one row per token (or per block of tokens)."
             )
         if not (weights.min(initial=0) >= 0 and weights.max(initial=0) <= largest * (1 + 1e-4)):
             raise ValueError(

@@ -35,6 +35,7 @@ class HeadPictures:
     """All heads of a run, small. pooled, pooled_rest: [layer head row column], the largest weight of each `block` x `block` cells,
     with and without the first token's column. sink: mean attention to the first token over the later ones; distance: mean tokens
     looked back; entropy: mean spread of a row, bits; changed: largest change of one weight by the edits, None where nothing is edited; all [layer head].
+    means: the mean over heads [layer query key] where the run did not keep the patterns, else None.
     beyond: whether edits pushed a weight out of 0..1 (pictures clip it)."""
 
     pooled: np.ndarray
@@ -44,6 +45,7 @@ class HeadPictures:
     distance: np.ndarray
     entropy: np.ndarray
     changed: np.ndarray | None
+    means: np.ndarray | None
     beyond: bool
     check: Check
 
@@ -218,32 +220,49 @@ def _is_factor(edit: Edit, layer: int, heads: tuple[int | None, ...]) -> bool:
 def _pictures(view: View) -> HeadPictures:
     n = len(view.run)
     block = -(-n // THUMBNAIL)
-    back = (torch.arange(n)[:, None] - torch.arange(n)[None, :]).clamp(min=0).float()
     rows: list[tuple[Tensor, ...]] = []
+    means: list[np.ndarray] | None = None if _kept(view, view.run) else []
     residual, beyond = 0.0, False
     earlier = iter(layer_patterns(view, view.before)) if view.before is not None else None
     for pattern in layer_patterns(view, view.run):
         weights = pattern.float()
         change = torch.zeros(len(weights)) if earlier is None else (weights - next(earlier).float()).abs().amax((1, 2)).cpu()
         residual = max(residual, (weights.sum(-1) - 1).abs().max().item())
-        beyond |= bool((weights.min() < 0) | (weights.max() > 1 + 1e-4))
-        later = weights[:, min(1, n - 1) :]
-        distance = (later * back[min(1, n - 1) :].to(weights)).sum(-1).mean(-1)
-        weights = weights.clamp(0, 1)
-        entropy = torch.special.entr(weights[:, min(1, n - 1) :]).sum(-1).mean(-1) / math.log(2)
-        rest = weights.clone()
-        rest[..., 0] = 0
-        numbers = (later[..., 0].mean(-1).cpu(), distance.cpu(), entropy.cpu(), change)
-        rows.append((_pooled(weights, block), _pooled(rest, block), *numbers))
+        low, high = weights.aminmax()
+        beyond |= bool((low < 0) | (high > 1 + 1e-4))
+        numbers = _numbers(weights[:, min(1, n - 1) :], min(1, n - 1))
+        weights = weights if low >= 0 and high <= 1 else weights.clamp(0, 1)
+        rows.append((*_pooled(weights, block), *numbers, change))
+        if means is not None:
+            means.append(as_numpy(weights.mean(0)))
     pooled, pooled_rest, sink, distance, entropy, changed = (as_numpy(torch.stack(column)) for column in zip(*rows))
     check = rows_check(residual, view.model.cfg.dtype)
     changed = None if earlier is None else changed
-    return HeadPictures(pooled, pooled_rest, block, sink, distance, entropy, changed, beyond, check)
+    means = None if means is None else np.stack(means)
+    return HeadPictures(pooled, pooled_rest, block, sink, distance, entropy, changed, means, beyond, check)
 
 
-def _pooled(weights: Tensor, block: int) -> Tensor:
-    """The largest weight of each block x block cells: [head query key] -> [head row column]."""
-    return torch.nn.functional.max_pool2d(weights, block, ceil_mode=True).cpu()
+def _numbers(later: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sink, distance and entropy per head from the rows of queries `first`, ...; few passes, since patterns may be long."""
+    keys = torch.arange(later.shape[-1], device=later.device, dtype=later.dtype)
+    distance = (later.sum(-1) * keys[first:] - later @ keys).mean(-1)
+    entropy = torch.special.entr(later.clamp(min=0)).sum(-1).mean(-1) / math.log(2)
+    return later[..., 0].mean(-1).cpu(), distance.cpu(), entropy.cpu()
+
+
+def _pooled(weights: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """The largest weight of each block x block cells, [head query key] -> [head row column]; and without the first token's column."""
+    side = -(-weights.shape[-1] // block) * block
+    padded = torch.nn.functional.pad(weights, (0, side - weights.shape[-1], 0, side - weights.shape[-2]))
+    rows = padded.unflatten(-2, (-1, block)).amax(-2)  # rows first: memory order, several times faster
+    pooled = rows.unflatten(-1, (-1, block)).amax(-1)
+    rest = pooled.clone()
+    rest[..., 0] = rows[..., 1:block].amax(-1) if block > 1 else 0.0
+    return pooled.cpu(), rest.cpu()
+
+
+def _kept(view: View, run: Run) -> bool:
+    return all(name in run.activations for name in pattern_names(view.config.n_layers))
 
 
 @torch.no_grad()

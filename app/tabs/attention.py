@@ -1,7 +1,5 @@
 """Tab: attention. All heads at once, one head large, surgery, and what heads do on repeated random tokens."""
 
-from collections.abc import Iterator
-
 import gradio as gr
 import numpy as np
 
@@ -151,7 +149,7 @@ def _grid_value(view: View, t: Words, pictures: shown.Thumbnails, tiles: list[He
 
     def compute() -> dict:
         return head_grid_value(
-            _expanded(pictures.pooled, pictures.block, len(view.run)),
+            pictures.pooled,
             tokens=view.shown,
             text=text,
             tiles=tiles,
@@ -160,19 +158,13 @@ def _grid_value(view: View, t: Words, pictures: shown.Thumbnails, tiles: list[He
             off=service.edited_heads(view),
             changed={(la, h): float(found.changed[la, h]) for la, h in moved},
             hide_first=hide,
-            max_pixels=service.THUMBNAIL,
+            pooled_by=pictures.block,
             largest=pictures.largest,
         )
 
     key = (s.model, "head grid", s.prompt, s.bos, s.plan, s.lang, hide, pictures.kind, repr(tiles), repr(scores), repr(roles))
     value = view.store.result(key, compute)  # choosing another head does not make the picture again
     return with_id({**{k: v for k, v in value.items() if k != "id"}, "selected": [view.layer, view.head]})
-
-
-def _expanded(pooled: np.ndarray, block: int, n: int) -> Iterator[np.ndarray]:
-    """Layers [head query key] that pool to `pooled`: what the grid takes, without keeping every weight of a long prompt."""
-    for layer in pooled:
-        yield layer.repeat(block, -2).repeat(block, -1)[..., :n, :n]
 
 
 def _badge(view: View, t: Words, pictures: shown.Thumbnails) -> Badge:

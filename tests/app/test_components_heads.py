@@ -104,6 +104,19 @@ def test_hiding_the_first_token_rescales_to_what_remains_and_leaves_the_input_al
     assert sheet.max() == 255 and not sheet[..., 0].any()
 
 
+def test_reduced_patterns_give_the_same_picture():
+    weights = patterns(2, 3, 100)
+    for hide in (False, True):
+        value = grid(weights, hide_first=hide, max_pixels=24)
+        again = head_grid_value(
+            pool_patterns(weights.copy(), value["block"], hide_first=hide), tokens=tokens(100), text=TEXT, hide_first=hide,
+            pooled_by=value["block"],
+        )  # fmt: skip
+        assert again == value and again["block"] == 5
+    with pytest.raises(ValueError, match="one row per token"):
+        head_grid_value(weights, tokens=tokens(100), text=TEXT, pooled_by=5)
+
+
 def test_chosen_tiles_come_in_the_given_order_and_layers_may_stream():
     weights = patterns(3, 4, 6)
     order = [(2, 3), (0, 1), (1, 0), (2, 2), (0, 0)]
