@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
 from app.service import steering
 from app.service.view import View
 from app.setting import Setting
@@ -16,7 +18,8 @@ LENGTH = Setting("steering.length", 30, low=1, high=300)
 TEMPERATURE = Setting("steering.temperature", 0.0, low=0, high=2)
 TOP_K = 40  # where the temperature is above 0, as in the Playground
 SEED = Setting("steering.seed", 0, low=0, high=10**9)
-INTERVAL = 0.06  # seconds between pictures
+INTERVAL = 0.08  # seconds between pictures,
+PER_TOKEN = 0.0004  # and more for each token on them: a long text takes a browser longer to draw
 PREVIEW_SECONDS = 2.0
 
 
@@ -76,7 +79,8 @@ def write(view: View, fresh: bool = False) -> Iterator[Pair]:
     now, drawn = [Written(), Written()], 0.0
     while not all(w.finish for w in now):
         now = [w if w.finish else next(writer) for w, writer in zip(now, writers)]
-        if time.monotonic() - drawn >= INTERVAL and not all(w.finish for w in now):
+        shown = 2 * len(view.run) + sum(len(w.ids) for w in now)
+        if time.monotonic() - drawn >= INTERVAL + PER_TOKEN * shown and not all(w.finish for w in now):
             yield Pair(*now)
             drawn = time.monotonic()
     finished = Pair(*now)
@@ -105,10 +109,17 @@ def at_hand(view: View) -> Pair | None:
 
 
 def seconds(view: View) -> float:
-    """About how long both texts take here."""
-    flops = 2 * 2.0 * view.config.n_params * (LENGTH.of(view.state) + len(view.run))
-    return 2 * flops / view.store.result((view.state.model, "speed"), lambda: _speed(view))
+    """About how long both texts take here: one token at a time reads all weights, so it is timed and not counted."""
+    one = view.store.result((view.state.model, "seconds of a token"), lambda: _token_seconds(view))
+    return 2 * one * (LENGTH.of(view.state) + 1)
 
 
-def _speed(view: View) -> float:
-    return steering.speed(view.model)
+@torch.no_grad()
+def _token_seconds(view: View) -> float:
+    """The better of two passes over one token, on the device."""
+    token, best = torch.tensor([[view.run.tokens[0]]]), math.inf
+    for _ in range(2):
+        begun = time.perf_counter()
+        view.model(token)[0, 0, 0].item()
+        best = min(best, time.perf_counter() - begun)
+    return best

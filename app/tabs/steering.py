@@ -7,6 +7,7 @@ import gradio as gr
 from app.components.panel import panel, panel_value
 from app.page import Notice, Page
 from app.service import steering as service
+from app.service import steering_text
 from app.service.view import View
 from app.state import PageState
 from app.tabs import steering_form, steering_panels, steering_texts
@@ -32,4 +33,5 @@ def _head(view: View) -> list:
 
 
 def _choose(example: service.Example, state: PageState) -> PageState:
-    raise Notice(example.state(state), words(state.lang)(f"steering.{example.name}_look"))
+    likeliest = steering_text.TEMPERATURE.on(example.state(state), 0.0)  # what the sentence says was measured so
+    raise Notice(likeliest, words(state.lang)(f"steering.{example.name}_look"))

@@ -51,9 +51,10 @@ def build(page: Page) -> None:
 
 
 def typed(page: Page, setting: Setting, box) -> None:
-    """Ties a box to a setting. Not by `change`, which also answers to what the page itself writes into the box."""
+    """Ties a box to a setting. Not by `change`, which also answers to what the page itself writes into the box; and a text counts
+    when it is left, since every key would have both texts written anew."""
     page.shows("steering", [box], lambda view: [setting.of(view.state)], depends=partial(_own, setting), control=True)
-    for listener in (box.input, box.blur, box.submit):
+    for listener in (box.blur, box.submit) if isinstance(box, gr.Textbox) else (box.input, box.blur, box.submit):
         page.changes(listener, setting.on, inputs=[box], own_control=True)
 
 

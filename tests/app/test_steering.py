@@ -97,6 +97,14 @@ def test_an_edit_that_is_in_the_plan_is_compared_with_the_plan_without_it(small)
     assert steering.moved(added).kl == steering.moved(view).kl > 0
 
 
+def test_how_long_writing_takes_is_said_before(small):
+    view = small("she")
+    longer = View(view.store, steering_text.LENGTH.on(view.state, 300))
+    assert steering_text.seconds(longer) == pytest.approx(steering_text.seconds(view) * 301 / 13)
+    assert steering.sweep_seconds(view) > steering.sweep_seconds(small("girl")) > 0
+    assert re.search(r"About \d+ s", steering_texts._paint(longer, None)[0]["what"])
+
+
 def test_settings_become_edits(small):
     view = small("she")
     assert steering.tried(view) == Edit.add("resid_pre", 1, text=steering.SHE, minus=steering.HE, value=1.0, lines=True)
