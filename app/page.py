@@ -1,9 +1,10 @@
 """How the page hangs together: sections that show the state, and events that change it.
 
 While the page is built, each part declares what it shows (`page.shows`) and which events change the state (`page.changes`).
-`page.wire()` then registers the events. One event is one round trip: the state is changed, and every section that looks
-different because of it, in the header or in the visible tab, is computed and sent. A section whose picture would be the same
-is neither computed nor sent, so going back to a tab costs nothing.
+`page.wire()` then registers the events. An event changes the state, and every section that looks different because of it, in the
+header or in the tab that the event belongs to (`page.inside`), is computed and sent. Where another tab is open, as when the prompt
+is changed, that tab is asked for in a second round trip (`app.components.refresher`). A section whose picture would be the same is
+neither computed nor sent, so going back to a tab costs nothing.
 
 A ValueError is a sentence for the user: it is shown where the eye is, and everything else stays as it was.
 """
@@ -11,9 +12,8 @@ A ValueError is a sentence for the user: it is shown where the eye is, and every
 import functools
 import inspect
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -21,6 +21,7 @@ import gradio as gr
 from app.components.courier import courier, courier_value
 from app.components.i18n import I18N
 from app.components.message import message, message_value
+from app.components.refresher import event_name, refresher, refresher_value
 from app.evidence import Evidence
 from app.service.memory import enough_memory
 from app.service.view import View
@@ -28,10 +29,8 @@ from app.setting import Setting
 from app.state import TABS, PageState
 from app.store import ModelStore
 from app.text import words
+from app.wiring import Change, Render, Section, Update, by_component, event_data_of, values_in_order
 from app.zero_gpu import on_gpu
-
-Render = Callable[..., Sequence[Any]]
-Update = Callable[..., PageState]
 
 
 class Notice(Exception):  # noqa: N818 - not an error: something to tell, with the new state
@@ -40,37 +39,6 @@ class Notice(Exception):  # noqa: N818 - not an error: something to tell, with t
     def __init__(self, state: PageState, text: str):
         super().__init__(text)
         self.state, self.text = state, text
-
-
-@dataclass(frozen=True)
-class Section:
-    """Components that are filled together. tab None is the header, shown on every tab.
-
-    render(view, *input values) -> one value per output. depends(state) names what the picture depends on besides the inputs;
-    None: on everything but which tab is open and what was set in others.
-    control: the outputs are things a person sets (a text box); an event that came from them does not write back to them.
-    """
-
-    tab: str | None
-    outputs: tuple[Any, ...]
-    render: Render
-    inputs: tuple[Any, ...] = ()
-    depends: Callable[[PageState], Hashable] | None = None
-    control: bool = False
-
-    def key(self, state: PageState) -> Hashable:
-        """What the picture is drawn from, besides the inputs."""
-        return self.depends(state) if self.depends else state.settings_of(self.tab).but(tab=TABS[0])
-
-
-@dataclass(frozen=True)
-class Change:
-    listener: Callable[..., Any]
-    update: Update
-    inputs: tuple[Any, ...]
-    own_control: bool
-    event_data: bool
-    options: dict[str, Any]
 
 
 class Page:
@@ -84,6 +52,8 @@ class Page:
         self._changes: list[Change] = []
         self.message = message("gb_message", render=False)  # shown where `add_message` is called
         self.courier = courier("gb_courier", render=False)
+        self._refresher = refresher("gb_refresher", TABS, render=False)
+        self._building: str | None = None
 
     def label(self, key: str) -> Any:
         """A static label, translated in the browser."""
@@ -93,6 +63,14 @@ class Page:
         """The place for sentences, errors and notices, and for what panels hand out."""
         self.message.render()
         self.courier.render()
+        self._refresher.render()
+
+    @contextmanager
+    def inside(self, tab: str) -> Iterator[None]:
+        """Events declared in this block belong to a tab."""
+        self._building = tab
+        yield
+        self._building = None
 
     def shows(
         self, tab: str | None, outputs: Iterable[Any], render: Render, *, inputs: Iterable[Any] = (), **options: Any
@@ -114,7 +92,7 @@ class Page:
 
         own_control: the event comes from a control that already shows its value. Other options go to Gradio's listener.
         """
-        self._changes.append(Change(listener, update, tuple(inputs), own_control, event_data, options))
+        self._changes.append(Change(listener, update, tuple(inputs), own_control, event_data, self._building, options))
 
     def refreshes(self, listener: Callable[..., Any], **options: Any) -> None:
         """Declares an event that changes no state but an input of some section (a switch inside a tab)."""
@@ -183,28 +161,28 @@ class Page:
         def run(state: PageState, *values: Any) -> list:
             try:
                 with enough_memory(state.model):
-                    return _in_order(_by_component(fn(state, *values), outputs), shown)
+                    return values_in_order(by_component(fn(state, *values), outputs), shown)
             except ValueError as error:
-                return _in_order(refused(state, error), shown)
+                return values_in_order(refused(state, error), shown)
 
         def stream(state: PageState, *values: Any) -> Iterator[list]:
             try:
                 with enough_memory(state.model):
                     for result in fn(state, *values):
-                        yield _in_order(_by_component(result, outputs), shown)
+                        yield values_in_order(by_component(result, outputs), shown)
             except ValueError as error:
-                yield _in_order(refused(state, error), shown)
+                yield values_in_order(refused(state, error), shown)
 
         run, stream = on_gpu(run), on_gpu(stream)
 
         @functools.wraps(fn)  # Gradio reads from the signature what to pass
         def once(state: PageState | None, *values: Any) -> list:
-            return [gr.skip() for _ in shown] if state is None else run(state, *map(_plain, values))
+            return [gr.skip() for _ in shown] if state is None else run(state, *map(event_data_of, values))
 
         @functools.wraps(fn)
         def several(state: PageState | None, *values: Any) -> Iterator[list]:
             if state is not None:
-                yield from stream(state, *map(_plain, values))
+                yield from stream(state, *map(event_data_of, values))
 
         return several if inspect.isgeneratorfunction(fn) else once
 
@@ -214,8 +192,8 @@ class Page:
 
         @functools.wraps(fn)
         def stream(*values: Any) -> Iterator[list]:
-            for by_component in fn(*values):
-                yield _in_order(by_component, outputs)
+            for told in fn(*values):
+                yield values_in_order(told, outputs)
 
         return stream
 
@@ -226,56 +204,63 @@ class Page:
         visitor would not do: Gradio sends an answer after the function has returned, so that an older answer could still
         overtake a newer one on its way, and Gradio has no queue per visitor.
         """
-        inputs = list(dict.fromkeys(i for s in self._sections for i in s.inputs))
-        outputs = [self.state, self._drawn, self.message, *dict.fromkeys(o for s in self._sections for o in s.outputs)]
         # One at a time: an event reads the state when it begins, so two at once would lose what the first one changed.
         queue = {"concurrency_id": "state", "concurrency_limit": 1}
-        # Gradio's browser part tells every output how the event goes, three times, and walks through all components for each, twice
-        # where a tab was never shown; with hundreds of outputs the page stood still for seconds. One component is told instead.
-        common = {
-            "outputs": outputs,
-            "show_progress": "hidden",
-            "show_progress_on": self.message,
-            "api_visibility": "private",
-            **queue,
-        }
+        # Gradio's browser part walks through all components for every output of an event, and again with each message of how the event
+        # goes. So an event has the outputs of the header and one tab, and one component is told how it goes.
+        common = {"show_progress": "hidden", "show_progress_on": self.message, "api_visibility": "private", **queue}
+        for tab in TABS:
+            with self.inside(tab):
+                self.refreshes(getattr(self._refresher, event_name(tab)))
+        reach = {tab: self._reach(tab) for tab in (None, *TABS)}
 
-        def answer(number: int | None, state: PageState, drawn: dict, values: tuple, event: Any = None, said: str = "") -> list:
-            shown = dict(zip(inputs, values))
-            if number is None:
-                return _in_order(self._respond(lambda s: s, state, {}, shown, False, said), outputs)
+        def answer(number: int, state: PageState, drawn: dict, values: tuple, event: Any = None) -> list:
             change = self._changes[number]
+            inputs, outputs = reach[change.tab]
             own = [*values[len(inputs) :], *([event] if change.event_data else [])]
-            return _in_order(self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control), outputs)
+            shown = dict(zip(inputs, values))
+            told = self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control, change.tab)
+            return values_in_order(told, outputs)
 
         answer = on_gpu(answer)  # what goes in and comes out can be pickled: a borrowed GPU works in another process
 
-        def opened(request: gr.Request, drawn, *values):
-            state, said = first_state(request)
-            return answer(None, state, drawn, values, None, said)
+        def first(state: PageState, said: str, values: tuple) -> list:
+            inputs, outputs = reach[None]
+            return values_in_order(self._respond(lambda s: s, state, {}, dict(zip(inputs, values)), False, None, said), outputs)
 
-        def handler(number: int, event_data: bool) -> Callable[..., list]:
+        first = on_gpu(first)
+
+        def opened(request: gr.Request, *values):
+            return first(*first_state(request), values)
+
+        def handler(number: int, event_data: bool, outputs: list) -> Callable[..., list]:
             def plain(state, drawn, *values):
                 nothing = state is None  # Gradio selects a tab before the page has opened
                 return [gr.skip() for _ in outputs] if nothing else answer(number, state, drawn, values)
 
             def with_event(event: gr.EventData, state, drawn, *values):
                 nothing = state is None
-                return [gr.skip() for _ in outputs] if nothing else answer(number, state, drawn, values, _plain(event))
+                return [gr.skip() for _ in outputs] if nothing else answer(number, state, drawn, values, event_data_of(event))
 
             return with_event if event_data else plain
 
-        demo.load(opened, [self._drawn, *inputs], **common)
+        demo.load(opened, *reach[None], **common)
         for number, change in enumerate(self._changes):
+            inputs, outputs = reach[change.tab]
             # "always_last" sends the first event's data again: an event with data must not be merged with the next one.
             mode = {"trigger_mode": "multiple" if change.event_data else "always_last"}
-            change.listener(
-                handler(number, change.event_data),
-                [self.state, self._drawn, *inputs, *change.inputs],
-                **{**common, **mode, **change.options},
-            )
+            given = [self.state, self._drawn, *inputs, *change.inputs]
+            change.listener(handler(number, change.event_data, outputs), given, outputs, **{**common, **mode, **change.options})
 
-    def _respond(self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, error: str = "") -> dict:
+    def _reach(self, tab: str | None) -> tuple[list[Any], list[Any]]:
+        """Inputs and outputs of the events of a tab (None: of the header): the header's and its own."""
+        near = [section for section in self._sections if section.tab in (None, tab)]
+        outputs = [self.state, self._drawn, self.message, self._refresher, *(o for s in near for o in s.outputs)]
+        return list(dict.fromkeys(i for s in near for i in s.inputs)), list(dict.fromkeys(outputs))
+
+    def _respond(
+        self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, tab: str | None, error: str = ""
+    ) -> dict:
         """The new state and what looks different. A ValueError of the update leaves the old state; one of a section, its old picture."""
         notice, out = "", {}
         try:
@@ -288,7 +273,7 @@ class Page:
         except ValueError as refused:
             new, error = state, str(refused)
         else:
-            out, drawn, failed = self._draw(new, drawn, values, own_control)
+            out, drawn, failed = self._draw(new, drawn, values, own_control, tab)
             error = error or failed
         if new == state and not (error or notice):  # as when Gradio reports a tab that was opened for it: the sentence stays
             return {**out, self.state: new, self._drawn: drawn}
@@ -297,11 +282,16 @@ class Page:
         message = message_value(error or notice, close=words(new.lang)("page.close"), kind=kind, serial=serial)
         return {**out, self.state: new, self._drawn: {**drawn, "serial": serial}, self.message: message}
 
-    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool) -> tuple[dict, dict, str]:
-        """What to send, what is then drawn from what, and the first thing that went wrong."""
+    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool, tab: str | None) -> tuple[dict, dict, str]:
+        """What to send, what is then drawn from what, and the first thing that went wrong.
+
+        tab: whose event it is; the open tab, where that is another one, is asked for.
+        """
         view, out, now, error = View(self.store, state), {}, dict(drawn), ""
+        if state.tab != tab:
+            out[self._refresher] = refresher_value(state.tab)
         for number, section in enumerate(self._sections):
-            if section.tab not in (None, state.tab):
+            if section.tab is not None and not section.tab == tab == state.tab:
                 continue
             inputs = [values[i] for i in section.inputs]
             key = repr((section.key(state), inputs))
@@ -313,20 +303,3 @@ class Page:
             except ValueError as failed:
                 error = error or str(failed)
         return out, now, error
-
-
-def _by_component(result: Any, outputs: list[Any]) -> dict:
-    """What a function returned, one value or one per output or already by component, by component."""
-    if isinstance(result, dict) and all(isinstance(key, gr.blocks.Block) for key in result):
-        return result
-    return dict(zip(outputs, [result] if len(outputs) == 1 else result, strict=True))
-
-
-def _in_order(by_component: dict, outputs: Sequence[Any]) -> list:
-    """The values of outputs in their order; what is not said stays as it is."""
-    return [by_component.get(output, gr.skip()) for output in outputs]
-
-
-def _plain(value: Any) -> Any:
-    """An event without its component: its data as attributes. Any other value as it is."""
-    return SimpleNamespace(**value._data) if isinstance(value, gr.EventData) else value

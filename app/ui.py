@@ -58,9 +58,9 @@ def build(store: ModelStore) -> gr.Blocks:
         header.build(page)
         with gr.Tabs(elem_id="gb_tabs") as tabs:
             for name in TABS:
-                with gr.Tab(page.label(f"page.tab_{name}"), id=name, elem_id=f"gb_tab_{name}") as tab:
+                with gr.Tab(page.label(f"page.tab_{name}"), id=name, elem_id=f"gb_tab_{name}") as tab, page.inside(name):
                     BUILDERS[name](page)
-                page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
+                    page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
         page.shows(None, [tabs], lambda view: [gr.update(selected=view.state.tab)], depends=lambda s: s.tab, control=True)
         gr.Markdown(page.label("page.footer"), elem_id="gb_footer")
         page.wire(demo, lambda request: first_state(store, request))

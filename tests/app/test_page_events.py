@@ -186,7 +186,7 @@ def test_too_many_positions_are_refused():
 
 
 def test_an_empty_layer_is_refused():
-    fields = ["zero", "z", None, "1", "", 1.0, 0, "", "", True]
+    fields = ["zero", "z", None, "1", None, "", 1.0, 0, "", "", False, True]
     with pytest.raises(ValueError, match="needs a layer"):
         _add(PageState(), *fields)
     fields[2] = 3

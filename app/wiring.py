@@ -1,0 +1,62 @@
+"""What the parts of the page declare, and values on their way between functions and components. `app.page` explains both."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+
+from app.state import TABS, PageState
+
+Render = Callable[..., Sequence[Any]]
+Update = Callable[..., PageState]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Components that are filled together. tab None is the header, shown on every tab.
+
+    render(view, *input values) -> one value per output. depends(state) names what the picture depends on besides the inputs;
+    None: on everything but which tab is open and what was set in others.
+    control: the outputs are things a person sets (a text box); an event that came from them does not write back to them.
+    """
+
+    tab: str | None
+    outputs: tuple[Any, ...]
+    render: Render
+    inputs: tuple[Any, ...] = ()
+    depends: Callable[[PageState], Hashable] | None = None
+    control: bool = False
+
+    def key(self, state: PageState) -> Hashable:
+        """What the picture is drawn from, besides the inputs."""
+        return self.depends(state) if self.depends else state.settings_of(self.tab).but(tab=TABS[0])
+
+
+@dataclass(frozen=True)
+class Change:
+    listener: Callable[..., Any]
+    update: Update
+    inputs: tuple[Any, ...]
+    own_control: bool
+    event_data: bool
+    tab: str | None
+    options: dict[str, Any]
+
+
+def by_component(result: Any, outputs: list[Any]) -> dict:
+    """What a function returned, one value or one per output or already by component, by component."""
+    if isinstance(result, dict) and all(isinstance(key, gr.blocks.Block) for key in result):
+        return result
+    return dict(zip(outputs, [result] if len(outputs) == 1 else result, strict=True))
+
+
+def values_in_order(given: dict, outputs: Sequence[Any]) -> list:
+    """The values of outputs in their order; what is not said stays as it is."""
+    return [given.get(output, gr.skip()) for output in outputs]
+
+
+def event_data_of(value: Any) -> Any:
+    """An event without its component: its data as attributes. Any other value as it is."""
+    return SimpleNamespace(**value._data) if isinstance(value, gr.EventData) else value
