@@ -18,7 +18,7 @@ from app.components.anatomy_card import sampled
 from app.components.base import chosen_text, html_component
 from app.components.sealed import sealed
 
-TEXT_KEYS = ("steps_label", "previous", "next", "step_of", "some", "entry", "sum", "choose_row")
+TEXT_KEYS = ("previous", "next", "step_of", "some", "sum")
 WIDEST = 64  # entries of a table's row
 
 

@@ -1,14 +1,11 @@
 """Sentences of the anatomy tab's steps: one head's arithmetic."""
 
 EN: dict[str, str] = {
-    "stepper.steps_label": "Steps",
     "stepper.previous": "Back",
     "stepper.next": "Next",
     "stepper.step_of": "{step} of {count}:",
     "stepper.some": "{shown} of {count} entries, first and last among them.",
-    "stepper.entry": "entry {index}",
     "stepper.sum": "sum",
-    "stepper.choose_row": "Choose a row",
     "anatomy_steps.what": "What head {head} does at “{token}” (position {position}), with its real numbers, one step at a time.",
     "anatomy_steps.name": "The arithmetic of {head} at “{token}”",
     "anatomy_steps.help": "A head decides where to look by comparing its query with each position's key, and then copies from there what the value holds (scaled dot-product attention, Vaswani et al. 2017). Each step is computed here from the weights and the step before, and compared with what the model itself had at that point, the hook named in the badge. Choose another head or layer in the drawing, another position among the prompt's tokens, and another key in the lists.",
@@ -65,14 +62,11 @@ EN: dict[str, str] = {
 }
 
 KO: dict[str, str] = {
-    "stepper.steps_label": "단계",
     "stepper.previous": "이전",
     "stepper.next": "다음",
     "stepper.step_of": "{count}단계 중 {step}:",
     "stepper.some": "{count}개 성분 가운데 {shown}개, 처음과 끝 포함.",
-    "stepper.entry": "{index}번째 성분",
     "stepper.sum": "합",
-    "stepper.choose_row": "행을 고르세요",
     "anatomy_steps.what": "헤드 {head}이(가) “{token}”(위치 {position})에서 하는 계산을 실제 수로 한 단계씩 보여 줍니다.",
     "anatomy_steps.name": "“{token}”에서 {head}의 계산",
     "anatomy_steps.help": "헤드는 자신의 쿼리를 각 위치의 키와 비교해 어디를 볼지 정하고, 그곳의 값(value)이 담은 것을 옮겨 옵니다(스케일드 닷프로덕트 어텐션, Vaswani 외 2017). 각 단계는 가중치와 앞 단계에서 여기서 새로 계산하며, 배지에 적힌 훅에서 모델이 실제로 가진 값과 비교합니다. 다른 헤드나 층은 그림에서, 다른 위치는 프롬프트의 토큰에서, 다른 키는 목록에서 고르세요.",
