@@ -230,7 +230,7 @@ def _pictures(view: View) -> HeadPictures:
         residual = max(residual, (weights.sum(-1) - 1).abs().max().item())
         low, high = weights.aminmax()
         beyond |= bool((low < 0) | (high > 1 + 1e-4))
-        numbers = _numbers(weights[:, min(1, n - 1) :], min(1, n - 1))
+        numbers = _numbers(weights[:, min(1, n - 1) :], min(1, n - 1), bool(low >= 0))
         weights = weights if low >= 0 and high <= 1 else weights.clamp(0, 1)
         rows.append((*_pooled(weights, block), *numbers, change))
         if means is not None:
@@ -242,11 +242,11 @@ def _pictures(view: View) -> HeadPictures:
     return HeadPictures(pooled, pooled_rest, block, sink, distance, entropy, changed, means, beyond, check)
 
 
-def _numbers(later: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+def _numbers(later: Tensor, first: int, positive: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Sink, distance and entropy per head from the rows of queries `first`, ...; few passes, since patterns may be long."""
     keys = torch.arange(later.shape[-1], device=later.device, dtype=later.dtype)
     distance = (later.sum(-1) * keys[first:] - later @ keys).mean(-1)
-    entropy = torch.special.entr(later.clamp(min=0)).sum(-1).mean(-1) / math.log(2)
+    entropy = torch.special.entr(later if positive else later.clamp(min=0)).sum(-1).mean(-1) / math.log(2)
     return later[..., 0].mean(-1).cpu(), distance.cpu(), entropy.cpu()
 
 
