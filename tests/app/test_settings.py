@@ -16,6 +16,7 @@ CHOSEN = {
     "threads": 3,
     "downloads": False,
     "share": True,
+    "sae": "/somewhere/saes",
 }
 
 
