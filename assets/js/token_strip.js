@@ -157,6 +157,8 @@ function scale(x, y) {
     G.sx('text', { x: left + 114, y: y + 10, fill: muted }, null, high)].join('');
 }
 
+element.gbPicture = svg;                               // for a panel's menu
+
 function draw() {
   const next = G.snapshot(props);
   if (!next) return;                                     // nothing new: the last picture stays
