@@ -12,6 +12,7 @@ Value (all keys always present):
     matrix      True: tiles are layer x head in order; False: a flow of tiles as listed
     tiles       [{layer, head, score: [label, number] | None, role: [label, category 1..6] | None, off: bool,
                   changed: number | None}]
+    clipped     True: some weights are above `scale`, and grey level 255 means "at least"
     block       cells per thumbnail pixel and axis (1 = every weight is there)
     tokens, selected [layer, head] | None, hide_first, text
 """
@@ -56,6 +57,7 @@ def head_grid_value(
     max_pixels: int = 48,
     largest: float = 1.0,
     pooled_by: int | None = None,
+    ends_at: float | None = None,
 ) -> dict[str, Any]:
     """The value of the head grid.
 
@@ -66,6 +68,7 @@ def head_grid_value(
     changed: the largest change of one weight by the edits, for the heads to mark.
     hide_first: leaves the first token's column out and lets the colours end at the largest weight that remains.
     pooled_by: the patterns are already reduced, by blocks of so many cells (`pool_patterns`), and hide_first was heeded.
+    ends_at: an earlier end of the colours, for faint stripes; what is more is painted like it, and read as "at least".
     largest: where the colours end; more than 1 for pictures of something else than weights (lengths of vectors).
     Raises ValueError when shapes, weights or heads do not fit together.
     """
@@ -79,6 +82,7 @@ def head_grid_value(
     shown = list(tiles) if tiles is not None else list(np.ndindex(pooled.shape[:2]))
     _check_heads([*shown, *([selected] if selected is not None else [])], pooled.shape[:2])
     scale = (float(pooled.max(initial=0)) or 1.0) if hide_first else float(largest)
+    scale = scale if ends_at is None else min(scale, float(ends_at))
     columns = pooled.shape[1] if tiles is None else max(1, int(np.ceil(np.sqrt(len(shown)))))
     png = grey_png(_sheet(pooled, shown, columns, scale))
     scores, roles, changed = scores or {}, roles or {}, changed or {}
@@ -88,6 +92,7 @@ def head_grid_value(
         "pixels": pooled.shape[-1],
         "columns": columns,
         "scale": scale,
+        "clipped": bool(pooled.max(initial=0) > scale * (1 + 1e-4)),
         "block": block,
         "matrix": tiles is None,
         "hide_first": hide_first,

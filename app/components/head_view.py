@@ -4,6 +4,7 @@ Value (all keys always present):
     id, picture         content hashes (of everything; of the numbers)
     after, before       packed weights or None; see `_weights`: float32 up to 256 tokens, else 16-bit steps of largest/65535
     causal              True: only the lower triangle was sent, row by row
+    ends_at             an earlier end of the colours, or None
     largest             where the colours end: 1 for attention weights, more for lengths of vectors
     tokens, layer, head, position, mode, show, hide_first, edited [[query, key]], label, text
 The difference (after - before) is made in the browser. Switching between matrix and lines, after, before and difference
@@ -42,12 +43,14 @@ def head_view_value(
     edited_cells: Iterable[tuple[int, int]] = (),
     label: str = "",
     largest: float = 1.0,
+    ends_at: float | None = None,
 ) -> dict[str, Any]:
     """The value of the enlarged head.
 
     pattern: weights in 0..1 [query key] in force; before: the same without edits, or None when there are none.
     tokens: shown tokens; position: the selected query, whose row or lines stay marked; edited_cells: (query, key) cells
     set by hand; label: a title in place of L{layer}H{head}; largest: the end of the colours, where the numbers are no weights.
+    ends_at: an earlier end of the colours, for faint stripes; larger numbers are painted like it and read as they are.
     Raises ValueError when shapes, choices or cells do not fit together.
     """
     count = len(tokens)
@@ -73,6 +76,7 @@ def head_view_value(
         "before": earlier,
         "causal": causal,
         "largest": float(largest),
+        "ends_at": None if ends_at is None else float(ends_at),
         "tokens": list(tokens),
         "layer": int(layer),
         "head": int(head),

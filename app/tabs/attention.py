@@ -12,7 +12,7 @@ from app.service import attention_shown as shown
 from app.service.view import View
 from app.state import PageState
 from app.tabs import attention_head, attention_paths, attention_roles, attention_scores, attention_surgery
-from app.tabs.attention_choices import EVERY, HIDE, LAYER, ORDER, ORDERS, SHOW, TIMES, choice, seen
+from app.tabs.attention_choices import EVERY, FAINT, HIDE, LAYER, ORDER, ORDERS, SHOW, STRONG, TIMES, choice, seen
 from app.tabs.attention_roles import CATEGORY, is_measured
 from app.tabs.badges import check_badge
 from app.text import Words, words
@@ -58,12 +58,14 @@ def _controls(page: Page) -> None:
         layer = gr.Dropdown([("", EVERY)], value=LAYER.default, **named("layer", 110))
         with gr.Column(scale=1, min_width=190):
             hide = gr.Checkbox(False, label=page.label("attention.hide_first"), elem_id="gb_attention_hide_first")
+            strong = gr.Checkbox(False, label=page.label("attention.strong"), elem_id="gb_attention_strong")
     choice(page, SHOW, show, lambda view: [(words(view.state.lang)(f"attention.show_{k}"), k) for k in shown.KINDS])
     choice(page, ORDER, order, lambda view: [(words(view.state.lang)(f"attention.order_{o}"), o) for o in ORDERS])
     choice(page, LAYER, layer, _layers)
     page.shows("attention", [times], _filters, depends=lambda s: (s.lang, seen(s, ORDER, TIMES).settings))
     page.changes(times.input, TIMES.on, inputs=[times])
     page.control(HIDE, hide)
+    page.control(STRONG, strong)
 
 
 def _layers(view: View) -> list[tuple[str, int]]:
@@ -84,7 +86,7 @@ def _grid(page: Page, head: gr.HTML, measured: gr.State) -> None:
     grid = head_grid("gb_attention_grid")
 
     def depends(state: PageState) -> PageState:
-        return seen(state, SHOW, ORDER, TIMES, LAYER, HIDE, position=None)
+        return seen(state, SHOW, ORDER, TIMES, LAYER, HIDE, STRONG, position=None)
 
     page.shows("attention", [head, grid], _grid_values, inputs=[measured], depends=depends)
     page.changes(grid.headselect, lambda s, event: s.but(layer=int(event.layer), head=int(event.head)), event_data=True)
@@ -160,9 +162,23 @@ def _grid_value(view: View, t: Words, pictures: shown.Thumbnails, tiles: list[He
             hide_first=hide,
             pooled_by=pictures.block,
             largest=pictures.largest,
+            ends_at=FAINT * pictures.largest if STRONG.of(s) else None,
         )
 
-    key = (s.model, "head grid", s.prompt, s.bos, s.plan, s.lang, hide, pictures.kind, repr(tiles), repr(scores), repr(roles))
+    key = (
+        s.model,
+        "head grid",
+        s.prompt,
+        s.bos,
+        s.plan,
+        s.lang,
+        hide,
+        STRONG.of(s),
+        pictures.kind,
+        repr(tiles),
+        repr(scores),
+        repr(roles),
+    )
     value = view.store.result(key, compute)  # choosing another head does not make the picture again
     return with_id({**{k: v for k, v in value.items() if k != "id"}, "selected": [view.layer, view.head]})
 

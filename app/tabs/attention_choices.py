@@ -15,6 +15,7 @@ from app.setting import Setting
 from app.state import PageState
 
 ORDERS = ("position", "role", *service.MEASURES)
+FAINT = 0.1  # of the scale: where strong colours end
 EVERY = -1  # layer: all; key: the one that is looked at most
 
 SHOW = Setting("attention.show", KINDS[0], one_of=KINDS)
@@ -22,6 +23,7 @@ ORDER = Setting("attention.order", ORDERS[0], one_of=ORDERS)
 TIMES = Setting("attention.times", 0, low=0, high=1000)
 LAYER = Setting("attention.only", EVERY, low=EVERY)
 HIDE = Setting("attention.hide_first", False)
+STRONG = Setting("attention.strong", False)
 ROLE = Setting("attention.role", service.ROLES[0], one_of=service.ROLES)
 KEY = Setting("attention.key", EVERY, low=EVERY)
 VALUE = Setting("attention.value", 0.0, low=0, high=1)

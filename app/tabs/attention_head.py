@@ -9,7 +9,7 @@ from app.service import attention as service
 from app.service import attention_shown as shown
 from app.service.view import View
 from app.state import PageState
-from app.tabs.attention_choices import EVERY, HIDE, KEY, SHOW, seen
+from app.tabs.attention_choices import EVERY, FAINT, HIDE, KEY, SHOW, STRONG, seen
 from app.tabs.attention_roles import is_measured
 from app.text import words
 
@@ -24,7 +24,7 @@ def build(page: Page, measured: gr.State) -> None:
     page.shows(
         "attention", [head, off, halve, double], _head_words, inputs=[measured], depends=lambda s: seen(s, position=None)
     )
-    page.shows("attention", [large], lambda view: [_head_value(view)], depends=lambda s: seen(s, SHOW, HIDE))
+    page.shows("attention", [large], lambda view: [_head_value(view)], depends=lambda s: seen(s, SHOW, HIDE, STRONG))
     page.changes(large.cellselect, _select, event_data=True)
     for button, factor in ((off, 0.0), (halve, 0.5), (double, 2.0)):
         page.changes(button.click, lambda s, factor=factor: _multiply(View(page.store, s), factor))
@@ -67,6 +67,7 @@ def _head_value(view: View) -> dict:
     if kind != "weights" and shown.possible(view, kind):
         unit = t(f"attention.unit_{kind}")
         text = {**text, "unit": unit, "unit_difference": t("attention.unit_change", unit=unit)}
+    largest = shown.largest_of(view, kind)
     return head_view_value(
         shown.head_table(view, view.run, kind, layer, head),
         before,
@@ -77,7 +78,8 @@ def _head_value(view: View) -> dict:
         position=view.position,
         hide_first=HIDE.of(view.state),
         edited_cells=service.cells_set(view.state.plan, layer, head, len(view.run)),
-        largest=shown.largest_of(view, kind),
+        largest=largest,
+        ends_at=FAINT * largest if STRONG.of(view.state) else None,
     )
 
 

@@ -170,4 +170,6 @@ def _track(view: View) -> list:
     pair = None if before is None else (before.p[None], before.rank[None])
     figure = rank_or_probability_by_layer(labels, [token], now.p[None], now.rank[None], t.section("lens_track"), before=pair)
     exports = Exports("gb_lens_track", "lens-token", t.section("panel"))
-    return [panel_value(" ".join(said), help=t("lens.track_help"), help_label=t("page.help"), exports=exports), figure]
+    badges = [check_badge(t, service.table(view, mid, None, kind).check, t("lens.check_last"))]
+    head = panel_value(" ".join(said), help=t("lens.track_help"), help_label=t("page.help"), badges=badges, exports=exports)
+    return [head, figure]

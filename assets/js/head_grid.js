@@ -7,6 +7,7 @@ const GAP = 3, LABEL = 38, SELECTED = "gb-selected";
 let value = null, sheet = null, tiles = [], size = 0, pending = 0, drawing = 0;
 
 const name = (tile) => `L${tile.layer}H${tile.head}`;
+const read = (grey) => (value.clipped && grey === 255 ? "\u2265" : "") + weight(grey).toFixed(2);
 const weight = (grey) => (grey / 255) * value.scale;
 
 /* ---- building ------------------------------------------------------------------------------------------------- */
@@ -51,7 +52,7 @@ function buildFoot() {
   const notes = [fill(t.note_precision, { step: (value.scale / 510).toFixed(value.scale < 0.5 ? 4 : 3) })];
   if (value.block > 1) notes.unshift(fill(t.note_pooled, { block: value.block }));
   if (value.hide_first) notes.unshift(fill(t.note_hide_first, { top }));
-  foot.replaceChildren(el("div", { class: "hg-bar" }, [G.legend("seq", { title: t.unit, low: "0", high: value.scale === 1 ? "1" : top }),
+  foot.replaceChildren(el("div", { class: "hg-bar" }, [G.legend("seq", { title: t.unit, low: "0", high: (value.clipped ? "\u2265" : "") + (value.scale === 1 ? "1" : top) }),
     ...[...roles].map(([label, i]) => el("span", { class: "hg-key" }, [el("i", { style: { background: G.cat(i - 1) } }), label]))]), el("div", { class: "hg-notes", text: notes.join(" ") }));
 }
 
@@ -108,7 +109,7 @@ async function draw() {
   if (same) { mark(); element.dataset.painted = value.id; } else { build(); paint(true); }
   reveal();
 }
-const same_tiles = (a, b) => ["picture", "tiles", "text", "matrix", "columns", "tokens", "hide_first"].every((k) => JSON.stringify(a[k]) === JSON.stringify(b[k]));
+const same_tiles = (a, b) => ["picture", "tiles", "text", "matrix", "columns", "tokens", "hide_first", "clipped"].every((k) => JSON.stringify(a[k]) === JSON.stringify(b[k]));
 
 /* ---- pointer and keyboard ------------------------------------------------------------------------------------- */
 function hover(event) {
@@ -117,7 +118,7 @@ function hover(event) {
   const index = Number(canvas.parentNode.dataset.index), r = canvas.getBoundingClientRect(), n = value.pixels;
   const cell = (p, start, length) => Math.min(n - 1, Math.max(0, Math.floor(((p - start) / length) * n)));
   const query = cell(event.clientY, r.top, r.height), key = cell(event.clientX, r.left, r.width), t = value.text;
-  const parts = { layer: value.tiles[index].layer, head: value.tiles[index].head, value: weight(at(index, query, key)).toFixed(2) };
+  const parts = { layer: value.tiles[index].layer, head: value.tiles[index].head, value: read(at(index, query, key)) };
   const range = (i) => { const a = i * value.block, b = Math.min(value.tokens.length, a + value.block) - 1; return { a, b, text: a === b ? value.tokens[a] : `${value.tokens[a]} \u2026 ${value.tokens[b]}` }; };
   const q = range(query), k = range(key);
   Object.assign(parts, { query: q.text, key: k.text, query_from: q.a, query_to: q.b, key_from: k.a, key_to: k.b, count: (q.b - q.a + 1) * (k.b - k.a + 1) });

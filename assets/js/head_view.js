@@ -79,7 +79,7 @@ function buildFoot() {
   if (s.links) notes.push(fill(t.threshold, { value: s.links.threshold.toPrecision(2), count: s.links.list.length.toLocaleString(), total: s.links.total.toLocaleString() }));
   if (v.after.dtype === "uint16") notes.push(fill(t.quantised, { step: (v.largest / 65535).toPrecision(1) }));
   if (v.edited.length) notes.push(fill(t.edited, { count: v.edited.length }));
-  const legend = G.legend(diff ? "div" : "seq", { title: diff ? t.unit_difference : t.unit, low: diff ? `\u2212${top}` : "0", mid: diff ? "" : "", high: diff ? `+${top}` : top });
+  const least = !diff && v.ends_at ? "\u2265" : "", legend = G.legend(diff ? "div" : "seq", { title: diff ? t.unit_difference : t.unit, low: diff ? `\u2212${top}` : "0", mid: diff ? "" : "", high: diff ? `+${top}` : least + top });
   const line = el("div", { class: "hv-legend" }, [legend]);
   foot.replaceChildren(line, el("div", { class: "hv-notes", text: notes.join(" ") }));
 }

@@ -14,6 +14,7 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
 
   /* The weight at the end of the scale: 1, the largest visible weight, or the largest change; after and before share it. */
   function range(s) {
+    if (s.show !== "difference" && s.value.ends_at) return s.value.ends_at;
     const n = count(s), arrays = s.show === "difference" ? [s.data.difference] : [s.data.after, s.data.before].filter(Boolean);
     if (s.show !== "difference" && !s.value.hide_first) return s.value.largest;
     let top = 0;

@@ -241,7 +241,10 @@ def test_choices_reach_the_pictures(store):
     view = view_of(store)
     state = choices.KEY.on(choices.SHOW.on(view.state, "norms"), 3)
     value = attention_head._head_value(View(store, state))
-    assert value["largest"] > 1 and "written" in value["text"]["unit"]
+    assert value["largest"] > 1 and "written" in value["text"]["unit"] and value["ends_at"] is None
+    strong = View(store, choices.STRONG.on(state, True))
+    assert attention_head._head_value(strong)["ends_at"] == pytest.approx(value["largest"] / 10)
+    assert attention._grid_values(strong, ())[1]["clipped"]
     assert attention_surgery.proposed(View(store, state))[0] == Edit.set_cell(1, 1, 15, 3, 0.0, renormalise=True)
     cut = attention_surgery.operate(view, 0.0)
     assert choices.chosen_cell(View(store, cut)) == choices.chosen_cell(view) and cut.plan.edits[0].key == choices.KEY.of(cut)

@@ -104,6 +104,17 @@ def test_hiding_the_first_token_rescales_to_what_remains_and_leaves_the_input_al
     assert sheet.max() == 255 and not sheet[..., 0].any()
 
 
+def test_colours_may_end_early_for_faint_stripes():
+    weights = patterns(2, 2, 9)
+    value, large = grid(weights, ends_at=0.1), view(weights[0, 1], ends_at=0.1)
+    assert (
+        value["scale"] == 0.1 and value["clipped"] and not grid(weights)["clipped"] and not grid(weights, ends_at=2)["clipped"]
+    )
+    sheet = pixels(value).reshape(2, 9, 2, 9).transpose(0, 2, 1, 3) / 255 * 0.1
+    assert np.abs(sheet - weights.clip(max=0.1)).max() <= 0.05 / 255 + 1e-6
+    assert large["ends_at"] == 0.1 and (read_weights(large) == weights[0, 1]).all()
+
+
 def test_reduced_patterns_give_the_same_picture():
     weights = patterns(2, 3, 100)
     for hide in (False, True):
