@@ -24,7 +24,7 @@ def build(page: Page) -> None:
     with gr.Row(equal_height=False):
         go = gr.Button(label("steering.write"), variant="primary", scale=0, min_width=130, elem_id="gb_steering_write")
         stop = gr.Button(label("steering.stop"), interactive=False, scale=0, min_width=100, elem_id="gb_steering_stop")
-        again = gr.Button(label("steering.again"), scale=0, min_width=150, elem_id="gb_steering_again")
+        again = gr.Button(label("steering.again"), scale=0, min_width=190, elem_id="gb_steering_again")
         length = gr.Number(30, precision=0, minimum=1, maximum=300, label=label("steering.length"), min_width=100, elem_id="gb_steering_length")  # fmt: skip
         temperature = gr.Number(0, minimum=0, maximum=2, step=0.1, label=label("steering.temperature"), info=label("steering.temperature_info"), min_width=120, elem_id="gb_steering_temperature")  # fmt: skip
         seed = gr.Number(0, precision=0, minimum=0, label=label("steering.seed"), min_width=100, elem_id="gb_steering_seed")
