@@ -153,7 +153,8 @@ def cost(view: View, level: str) -> Cost:
     one = forward_flops(cfg, length, batch=prompts, logits_positions=1).total
     flops = runs * one * (0.6 if level == "node" else 2.0)  # a run begins at the layer that is tried
     rate = view.store.result((view.state.model, "speed"), lambda: speed(view.model))
-    return Cost(runs, flops, 1.5 * flops / rate + 0.002 * runs, level == "node" or runs <= MOST_EDGES)
+    overhead = (0.0003 if level == "node" else 0.001) * cfg.n_layers * runs  # seconds of calls, whatever the width
+    return Cost(runs, flops, 1.5 * flops / rate + overhead, level == "node" or runs <= MOST_EDGES)
 
 
 def candidates(config: GPT2Config, level: str) -> list:

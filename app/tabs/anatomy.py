@@ -23,7 +23,7 @@ ADDED = {"attn_out": "resid_mid", "mlp_out": "resid_post"}  # a part -> the stre
 CLOSER = {
     "embed": ("playground", "lens"), "pos_embed": ("lens",), "ln1": ("lens",), "ln2": ("lens",), "ln_final": ("lens", "probabilities"),
     "logits": ("probabilities", "attribution"), "pre": ("neurons",), "post": ("neurons",), "mlp_out": ("neurons", "patching"),
-    "attn_out": ("attention", "patching"), **dict.fromkeys(service.PER_HEAD, ("attention", "heads", "patching")),
+    "attn_out": ("attention", "heads", "patching"), **dict.fromkeys(service.PER_HEAD, ("attention", "heads", "patching")),
     **dict.fromkeys(STREAM, ("lens", "patching", "steering")),
 }  # fmt: skip
 

@@ -6,8 +6,10 @@ from app.components.panel import Exports, panel, panel_value
 from app.components.stepper import line, rows, step, stepper, stepper_value, table
 from app.page import Page
 from app.service import anatomy_mlp as service
+from app.service.neurons import AT as NEURONS_AT
 from app.service.view import View
 from app.setting import Setting
+from app.state import PageState
 from app.tabs.anatomy_steps import said_check
 from app.text import Words, words
 
@@ -27,8 +29,13 @@ def build(page: Page) -> None:
     own = lambda s: tuple(x for x in s.settings if x[0] in (STEP.name, NEURON.name))  # noqa: E731
     page.shows("anatomy", [head, steps], _values, depends=lambda s: s.but(tab="anatomy", head=0, settings=own(s)))
     page.changes(steps.stepselect, lambda s, event: STEP.on(s, int(event.step)), event_data=True)
-    page.changes(steps.rowselect, lambda s, event: NEURON.on(s, int(event.row)), event_data=True)
+    page.changes(steps.rowselect, lambda s, event: choose(View(page.store, s), int(event.row)), event_data=True)
     page.hands_out(head, service.mlp_evidence)
+
+
+def choose(view: View, neuron: int) -> PageState:
+    """The state with a neuron chosen, here and on the Neurons tab."""
+    return NEURONS_AT.on(NEURON.on(view.state, neuron), f"{view.layer}.{neuron}")
 
 
 def _values(view: View) -> list:

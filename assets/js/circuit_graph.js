@@ -96,7 +96,7 @@ function said() {
   const t = value.text, now = shown(), size = value.level === "node" ? now.nodes.size : now.edges.length, here = value.here && Math.abs(value.here[0] - cut) <= 1e-4 * cut ? value.here : value.curve.find((p) => p[1] === size);
   const line = bar.querySelector(".cg-said");
   if (!line) return;
-  const told = [size ? sizeText(size) : t.none];
+  const told = size ? [sizeText(size)] : value.finished ? [t.none] : [];
   if (!value.finished) told.push(fill(t.tried, { done: value.done, total: value.total.toLocaleString() }));
   else if (here && here[1] === size) told.push(shareText(here[3]), fill(t.kl, { kl: two(here[2]) }));
   else if (size) told.push(t.moved);
@@ -113,8 +113,8 @@ function build() {
   bar.replaceChildren(el("label", { class: "cg-threshold" }, [el("span", { text: t.threshold }), slider, el("output", { class: "cg-at" })]), el("p", { class: "cg-said", "aria-live": "polite" }));
 }
 function legend() {
-  const t = value.text, edged = value.level === "edge";
-  foot.replaceChildren(...(edged ? ["q", "k", "v", ""].map((p) => el("span", { class: "cg-key" }, [el("i", { style: { background: G.cat(PORTS[p]) } }), t[`port_${p}`]])) : [G.legend("seq", { title: t.scale, low: two(value.tau), high: two(Math.max(value.tau, ...value.nodes.map((n) => (n[4] === "kept" ? n[3] : 0)))) }), el("span", { text: t.nodes_only })]), el("span", { text: t.keys }));
+  const t = value.text, edged = value.level === "edge", any = value.nodes.some((n) => n[4] === "kept");
+  foot.replaceChildren(...(edged ? ["q", "k", "v", ""].map((p) => el("span", { class: "cg-key" }, [el("i", { style: { background: G.cat(PORTS[p]) } }), t[`port_${p}`]])) : [!any ? null : G.legend("seq", { title: t.scale, low: two(value.tau), high: two(Math.max(value.tau, ...value.nodes.map((n) => (n[4] === "kept" ? n[3] : 0)))) }), el("span", { text: t.nodes_only })].filter(Boolean)), el("span", { text: t.keys }));
 }
 function draw() {
   const came = props.value, next = came?.sealed ? JSON.parse(came.sealed) : null;

@@ -168,7 +168,8 @@ def test_the_mlps_steps(store):
     assert np.allclose(found.writes, writes, rtol=1e-3, atol=1e-5) and all(c.holds for c in found.checks.values())
     neuron = found.top[2]
     assert np.allclose(anatomy_mlp.written(view, found, neuron), found.post[neuron] * rows_out[neuron])
-    chosen = View(store, mlp_tab.NEURON.on(view.state, neuron))
+    chosen = View(store, mlp_tab.choose(View(store, view.state.but(layer=1)), neuron))
+    assert dict(chosen.state.settings)["neurons.at"] == f"1.{neuron}"
     assert mlp_tab.mlp_steps(chosen, words("en"), found)[3]["blocks"][0]["selected"] == neuron
 
 
@@ -219,7 +220,9 @@ def test_every_sentence_is_filled(store, lang):
     view = view_of(store, lang=lang, plan=EDITED)
     told = [tab._head, tab._map, tab._card, steps_tab._values, mlp_tab._values, words_tab._values]
     values = [opened(out) if "sealed" in out else out for render in told for out in render(view)]
-    said = json.dumps([{k: v for k, v in value.items() if k not in ("text", "exports")} for value in values], ensure_ascii=False)
+    said = json.dumps(
+        [{k: v for k, v in value.items() if k not in ("text", "exports")} for value in values], ensure_ascii=False
+    )
     assert not re.search(r"\{\w+(:[^{}\"]*)?\}", said)
 
 
