@@ -17,7 +17,12 @@ function draw() {
     lastDownload = value.download.serial;
     Glassbox.download(value.download.name, new Blob([value.download.content], { type: value.download.mime }));
   }
+  requestAnimationFrame(showTab);
   element.dataset.painted = value.id;
+}
+function showTab() {                                       // on a phone the strip of tabs scrolls
+  const tab = document.querySelector("#gb_tabs [role=tab][aria-selected=true]"), strip = tab?.parentElement;
+  if (strip && strip.scrollWidth > strip.clientWidth) strip.scrollLeft = tab.offsetLeft - strip.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
 }
 function build(value) {
   const t = value.text;
