@@ -3,7 +3,8 @@
 Value (sealed; all keys always present): id; layers, heads, level; nodes [[kind, layer, head, effect | null, state]], state one of "open"
 (not tried yet), "kept", "out"; edges [[sender, receiver, port, effect]] (numbers of nodes; the receiver -1 is the output), only those kept;
 tau, cut; done, total (tried so far), finished; curve [[threshold, size, kl, share]]; here: the same at the cut | null;
-selected [layer, head]; off [[layer, head]]; text.
+selected [layer, head]; off [[layer, head]]; question, frame: a picture of a running search (frame) of another question than the one asked last is not
+shown; text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,8 @@ def circuit_graph_value(
     here: Sequence[float] | None,
     selected: tuple[int, int],
     text: Mapping[str, str],
+    question: str = "",
+    frame: bool = False,
     off: Iterable[tuple[int, int]] = (),
 ) -> dict[str, Any]:
     """The value. Raises ValueError for an edge between nodes that are not there, or an unknown state."""
@@ -62,6 +65,8 @@ def circuit_graph_value(
             "here": None if here is None else _point(here),
             "selected": list(selected),
             "off": sorted([int(la), int(h)] for la, h in off),
+            "question": question,
+            "frame": frame,
             "text": chosen_text(dict(text), TEXT_KEYS),
         }
     )

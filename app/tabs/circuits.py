@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.components.base import content_id
 from app.components.circuit_graph import circuit_graph, circuit_graph_value
 from app.components.message import message, message_value
 from app.components.panel import Badge, Exports, panel, panel_value
@@ -43,7 +44,7 @@ def build(page: Page) -> None:
         for found in service.search(view):
             if time.monotonic() - drawn >= FRAME:
                 drawn = time.monotonic()
-                yield {graph: graph_value(view, found)}
+                yield {graph: graph_value(view, found, frame=True)}
         yield dict(zip(every, render(view)))
 
     running = page.listen(go.click, run, [page.state], every, concurrency_id="circuits", concurrency_limit=2)
@@ -62,8 +63,8 @@ def _choices(page: Page) -> None:
         level = gr.Radio(
             list(service.LEVEL.one_of), label=page.label("circuits.level"), min_width=200, elem_id="gb_circuits_level"
         )
-        prompts = gr.Number(4, label=page.label("circuits.prompts"), precision=0, minimum=1, maximum=32, min_width=110, elem_id="gb_circuits_prompts")  # fmt: skip
-        tau = gr.Number(0.02, label=page.label("circuits.tau"), minimum=0.0001, maximum=10, step=0.01, min_width=130, elem_id="gb_circuits_tau")  # fmt: skip
+        prompts = gr.Number(4, label=page.label("circuits.prompts"), precision=0, min_width=110, elem_id="gb_circuits_prompts")  # fmt: skip
+        tau = gr.Number(0.02, label=page.label("circuits.tau"), step=0.01, min_width=130, elem_id="gb_circuits_tau")  # fmt: skip
     for setting, component in ((service.TASK, which), (service.LEVEL, level)):
         depends = lambda s, setting=setting: (setting.of(s), s.lang)  # noqa: E731
         page.shows("circuits", [component], lambda view, setting=setting: _menu(view, setting), depends=depends, control=True)
@@ -183,8 +184,8 @@ def _share(value: float) -> str:
     return "?" if value != value else f"{round(value, 2) + 0.0:.0%}"
 
 
-def graph_value(view: View, found: service.Found) -> dict:
-    """What the search knows so far, as a graph."""
+def graph_value(view: View, found: service.Found, frame: bool = False) -> dict:
+    """What the search knows so far, as a graph. frame: of a running search, whose question may no longer be the one asked."""
     cfg, things = view.config, all_nodes(view.config)
     number, tried = {node: i for i, node in enumerate(things)} | {LOGITS: -1}, {one.thing: one for one in found.tried}
     if found.level == "node":
@@ -214,5 +215,7 @@ def graph_value(view: View, found: service.Found) -> dict:
         here=None if here is None else point(here),
         selected=(view.layer, view.head),
         off=view.off,
+        question=content_id({"key": repr(service.key(view))}),
+        frame=frame,
         text=words(view.state.lang).section("circuit_graph"),
     )

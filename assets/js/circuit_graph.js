@@ -5,7 +5,7 @@ const root = element.querySelector(".gb-host");
 root.classList.add("gb-circuit-graph");
 const bar = el("div", { class: "cg-bar" }), box = el("div", { class: "gb-scroll cg-box" }), foot = el("div", { class: "cg-foot" }), chart = el("div", { class: "cg-chart" });
 root.replaceChildren(bar, el("div", { class: "cg-columns" }, [el("div", { class: "cg-left" }, [box, foot]), chart]));
-let value = null, cut = 0, width = 0, hovered = null, dragging = false;
+let value = null, cut = 0, width = 0, hovered = null, dragging = false, asked = null;
 const two = (x) => (x === 0 ? "0" : Math.abs(x) >= 100 ? x.toFixed(0) : Number(x.toPrecision(2)).toString().replace("-", "\u2212"));
 const PORTS = { q: 0, k: 2, v: 1, "": 3 };
 const name = ([kind, layer, head]) => (kind === "embed" ? value.text.embed : kind === "mlp" ? fill(value.text.mlp, { layer }) : `L${layer}H${head}`);
@@ -118,7 +118,8 @@ function legend() {
 }
 function draw() {
   const came = props.value, next = came?.sealed ? JSON.parse(came.sealed) : null;
-  if (!next || next.id === value?.id) return;
+  if (!next || next.id === value?.id || (next.frame && asked !== null && next.question !== asked)) return;
+  if (!next.frame) asked = next.question;
   const kept = dragging && value && value.tau === next.tau;
   value = next;
   if (!kept) { cut = Math.max(value.cut, value.tau); build(); }

@@ -128,6 +128,9 @@ def test_a_search_half_way_is_drawn_and_a_dragged_threshold_is_run(store):
     graph = opened(tab.graph_value(view, part))
     assert (graph["done"], graph["total"], graph["finished"], graph["here"]) == (6, 46, False, None)
     assert "open" in {n[4] for n in graph["nodes"]}
+    other = View(store, service.TAU.on(view.state, 0.5))
+    assert opened(tab.graph_value(view, part, frame=True))["question"] == graph["question"]
+    assert opened(tab.graph_value(other, part))["question"] != graph["question"]
     found = list(steps)[-1]
     cut = sorted(one.effect for one in found.tried if one.kept)[len(found.circuit.effects) // 2]
     dragged = View(store, service.CUT.on(view.state, float(f"{cut:.4g}")))
