@@ -17,7 +17,7 @@ function draw() {
     lastDownload = value.download.serial;
     Glassbox.download(value.download.name, new Blob([value.download.content], { type: value.download.mime }));
   }
-  requestAnimationFrame(showTab);
+  setTimeout(showTab, 300);                                // Gradio selects it in the meantime
   element.dataset.painted = value.id;
 }
 function showTab() {                                       // on a phone the strip of tabs scrolls
