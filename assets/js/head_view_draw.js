@@ -110,13 +110,15 @@ window.Glassbox.headView = window.Glassbox.headView || (() => {
   function axes(s, c, f, n) {
     const step = Math.max(1, Math.ceil(15 / s.cell)), cell = s.hover || s.cursor || {}, pinned = s.value.position;
     const labels = (focus, from, to) => { const out = []; for (let i = Math.max(0, Math.floor(from / step) * step); i < Math.min(n, to); i += step) if (![...focus].some((p) => p !== i && Math.abs(p - i) * s.cell < 15)) out.push(i); return [...new Set([...out, ...focus])]; };
+    /* The last label is always there, as the first is, unless another one that is asked for stands in its place. */
+    const ends = (set) => ([...set].some((p) => p !== n - 1 && (n - 1 - p) * s.cell < 15) ? set : set.add(n - 1));
     const here = (i) => i !== null && i !== undefined;
     c.textBaseline = "middle";
     c.save(); c.beginPath(); c.rect(0, s.top - 8, s.left, f.h); c.clip(); c.textAlign = "right";
-    for (const i of labels(new Set([cell.query, pinned].filter(here)), f.sy / s.cell, (f.sy + f.h - s.top) / s.cell)) ink(s, c, i, s.left - 7, s.top + (i + 0.5) * s.cell - f.sy, 0, i === cell.query, i === pinned);
+    for (const i of labels(ends(new Set([cell.query, pinned].filter(here))), f.sy / s.cell, (f.sy + f.h - s.top) / s.cell)) ink(s, c, i, s.left - 7, s.top + (i + 0.5) * s.cell - f.sy, 0, i === cell.query, i === pinned);
     c.restore();
     c.save(); c.beginPath(); c.rect(s.left - 4, 0, f.w, s.top); c.clip(); c.textAlign = "left";
-    for (const i of labels(new Set([cell.key].filter(here)), f.sx / s.cell, (f.sx + f.w - s.left) / s.cell)) ink(s, c, i, s.left + (i + 0.5) * s.cell - f.sx, s.top - 8, -Math.PI / 4, i === cell.key, false);
+    for (const i of labels(ends(new Set([cell.key].filter(here))), f.sx / s.cell, (f.sx + f.w - s.left) / s.cell)) ink(s, c, i, s.left + (i + 0.5) * s.cell - f.sx, s.top - 8, -Math.PI / 4, i === cell.key, false);
     c.restore();
     c.fillStyle = G.css("--gb-muted"); c.font = `11.5px ${G.css("--gb-sans")}`; c.textAlign = "right";
     c.fillText(`${s.value.text.looks_at} \u2192`, s.left - 7, 10);

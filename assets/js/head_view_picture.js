@@ -13,7 +13,7 @@
     const step = Math.max(1, Math.ceil(14 / cell)), side = n * cell, unit = s.show === "difference" ? s.value.text.unit_difference : s.value.text.unit;
     if (n <= VECTOR_UP_TO) out.push(...rects(s, n, cell, left, top)); else out.push(raster(s, n, side, left, top));
     out.push(sx("rect", { x: left, y: top, width: side, height: side, fill: "none", stroke: G.css("--gb-line-strong") }));
-    for (let i = 0; i < n; i += step) {
+    for (let i = 0; i < n; i = i < n - 1 && i + 2 * step > n - 1 ? n - 1 : i + step) {  // the first and the last are always named
       const middle = (i + 0.5) * cell, x = left + middle;
       out.push(text(left - 6, top + middle + 4, V.short(s.value.tokens[i]), { "text-anchor": "end" }));
       out.push(text(x, top - 6, V.short(s.value.tokens[i]), { transform: `rotate(-45 ${x} ${top - 6})` }));

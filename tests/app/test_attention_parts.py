@@ -7,6 +7,7 @@ import pytest
 import torch
 from scripts import run_here
 
+from app.figures.attention import paths_bars
 from app.service import attention as heads
 from app.service import attention_paths as paths
 from app.service import attention_scores as scores
@@ -169,6 +170,14 @@ def test_paths_are_those_of_interp(store, method):
     for shares, want in zip((found.shares, found.before), expected):
         assert np.allclose(shares, want[:10], atol=1e-6)
     assert found.even.sum() == pytest.approx(1, abs=1e-5) and len(found.even) == 10 and found.check.holds
+
+
+def test_a_long_axis_names_the_first_and_the_last_token():
+    labels = dict.fromkeys(("token", "share", "now", "even", "before", "description"), "x")
+    for n, named in ((20, None), (951, 24)):
+        figure = paths_bars(["a"] * n, np.full(n, 1 / n), np.full(n, 1 / n), labels)
+        ticks = figure.layout.xaxis.tickvals
+        assert (ticks is None) == (named is None) and (ticks is None or (len(ticks), ticks[0], ticks[-1]) == (24, "0", "950"))
 
 
 def test_evenly_spread_paths_by_loops(store):
