@@ -1,4 +1,4 @@
-"""Takes the pictures of README.md from the real page: `make screenshots`."""
+"""Takes the pictures of README.md and docs/ from the real page: `make screenshots`."""
 
 import json
 import subprocess
@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 7899
+OF_TABS = ("heads", "attribution", "patching", "circuits", "steering", "neurons", "anatomy")  # from the strip of tabs on
 COPY = "Mr. Darnley bowed to Miss Harwick. Mr. Darn"
 PLAN = json.dumps([{"op": "zero", "component": "z", "layer": 0, "head": 3}])
 SHOTS = {
@@ -20,6 +21,13 @@ SHOTS = {
     "playground": (1280, 1040, {"tab": "playground", "lang": "en"}),
     "lens": (1280, 1300, {"tab": "lens", "lang": "en"}),
     "training": (1280, 1600, {"tab": "training", "layer": 1, "head": 2, "lang": "en"}),
+    "heads": (1280, 1500, {"tab": "heads", "layer": 1, "head": 2, "prompt": COPY, "lang": "en"}),
+    "attribution": (1280, 1150, {"tab": "attribution", "prompt": COPY, "lang": "en"}),
+    "patching": (1280, 1150, {"tab": "patching", "lang": "en"}),
+    "circuits": (1280, 720, {"tab": "circuits", "lang": "en"}),
+    "steering": (1280, 1500, {"tab": "steering", "lang": "en"}),
+    "neurons": (1280, 1500, {"tab": "neurons", "lang": "en"}),
+    "anatomy": (1280, 1150, {"tab": "anatomy", "layer": 1, "head": 2, "prompt": COPY, "lang": "en"}),
     "phone": (390, 1500, {"tab": "attention", "layer": 1, "head": 2, "prompt": COPY, "lang": "ko"}),
 }
 
@@ -37,14 +45,16 @@ def main() -> None:
                 time.sleep(0.2)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"])
-            for name, (width, height, query) in SHOTS.items():
+            for name in sys.argv[1:] or SHOTS:
+                width, height, query = SHOTS[name]
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.goto(f"{url}/?{urlencode(query)}")
                 page.wait_for_selector("#gb_next [data-painted]")
-                page.wait_for_timeout(4000)  # charts come last
+                page.wait_for_timeout(9000)  # charts come last
                 target = ROOT / "assets" / "screenshots" / f"{name}.png"
                 target.parent.mkdir(exist_ok=True)
-                page.screenshot(path=target)
+                top = page.locator("#gb_tabs").bounding_box()["y"] if name in OF_TABS else 0
+                page.screenshot(path=target, full_page=True, clip={"x": 0, "y": top, "width": width, "height": height})
                 page.close()
             browser.close()
     finally:
