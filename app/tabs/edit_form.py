@@ -16,7 +16,7 @@ MAX_POSITIONS = 64  # of one edit
 def chip(t: Words, edit: Edit) -> EditChip:
     """An edit in force as its chip."""
     part = "" if edit.head is None or edit.component == "z" else f" {edit.component}"
-    positions = ", ".join(map(str, edit.positions or ()))
+    positions = _range(edit.positions or ())
     said = {"place": edit.place + part, "value": edit.value or 0, "query": positions, "key": edit.key}
     kind = "chip_held" if edit.op == "clamp" and edit.neuron is not None else f"chip_{edit.op}"
     label = t(f"edits.{kind}", text=_quoted(t, edit), **said)
@@ -35,6 +35,12 @@ def _quoted(t: Words, edit: Edit) -> str:
     if not edit.minus:
         return t("edits.one_text", text=short(edit.text or ""))
     return t("edits.two_texts", text=short(edit.text), minus=short(edit.minus))
+
+
+def _range(positions: tuple[int, ...]) -> str:
+    """3, 5; and 5–494 for a run of more than three."""
+    run = len(positions) > 3 and positions == tuple(range(positions[0], positions[-1] + 1))
+    return f"{positions[0]}–{positions[-1]}" if run else ", ".join(map(str, positions))
 
 
 def build(page: Page) -> None:

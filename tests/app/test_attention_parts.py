@@ -18,8 +18,9 @@ from app.service.view import View
 from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
-from app.tabs import attention, attention_head, attention_surgery
+from app.tabs import attention, attention_head, attention_surgery, edit_form
 from app.tabs import attention_choices as choices
+from app.text import words
 from interp import bridge
 from interp.edits import Edit, Plan
 from interp.run import trace
@@ -148,6 +149,12 @@ def test_steps_are_undone_together(store):
     assert surgery.without_surgery(plan) == OFF
     again = surgery.with_surgery(plan, surgery.proposal(view, (9, 3), 0.5, "cell", "layer", True))
     assert len(again) == len(plan) and surgery.undone(again).edits == (*OFF.edits, *column)
+
+
+def test_a_columns_chip_is_short(store):
+    column = surgery.proposal(view_of(store), (9, 2), 0.5, "column", "head", False)
+    assert edit_form.chip(words("en"), column[0]).label == "L1H1 pattern 3–15 → 2 = 0.5"
+    assert edit_form.chip(words("en"), Edit.set_cell(1, 1, 9, 2, 0.5)).label == "L1H1 pattern 9 → 2 = 0.5"
 
 
 def test_without_a_key_the_weight_is_the_rows_largest(store):
