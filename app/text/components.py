@@ -58,7 +58,6 @@ EN: dict[str, str] = {
             "note_precision": "Values to ±{step}; open a head for exact ones.",
             "off": "edited",
             "changed": "changed by up to {value}",
-            **_EXPORT_EN,
         },
     ),
     **_named(
@@ -88,7 +87,6 @@ EN: dict[str, str] = {
             "zoom_out": "Zoom out",
             "fit": "Fit",
             "keys": "“{token}”, strongest links:",
-            **_EXPORT_EN,
         },
     ),
     **_named(
@@ -109,7 +107,6 @@ EN: dict[str, str] = {
             "left_out": "{count} layers in between are not shown.",
             "color_by": "Colour by",
             "cell": "{layer}, position {position} “{token}”: {top} {p}",
-            **_EXPORT_EN,
         },
     ),
     **_named(
@@ -174,7 +171,6 @@ KO: dict[str, str] = {
             "note_precision": "값은 ±{step}까지. 정확한 값은 헤드를 열어 보세요.",
             "off": "편집됨",
             "changed": "최대 {value} 바뀜",
-            **_EXPORT_KO,
         },
     ),
     **_named(
@@ -204,7 +200,6 @@ KO: dict[str, str] = {
             "zoom_out": "축소",
             "fit": "맞춤",
             "keys": "“{token}”, 가장 강한 연결:",
-            **_EXPORT_KO,
         },
     ),
     **_named(
@@ -225,7 +220,6 @@ KO: dict[str, str] = {
             "left_out": "사이의 층 {count}개는 보이지 않습니다.",
             "color_by": "색 기준",
             "cell": "{layer}, 위치 {position} “{token}”: {top} {p}",
-            **_EXPORT_KO,
         },
     ),
     **_named(
