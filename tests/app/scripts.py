@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,5 +22,6 @@ def printed(code: str, folder: Path) -> str:
 
 def run_here(code: str, capsys) -> str:
     """The same in this process, which is quicker: what it printed."""
-    exec(compile(code, "panel.py", "exec"), {"__name__": "__main__"})
+    with torch.enable_grad():  # a script may switch gradients off for good
+        exec(compile(code, "panel.py", "exec"), {"__name__": "__main__"})
     return capsys.readouterr().out
