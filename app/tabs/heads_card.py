@@ -17,6 +17,7 @@ from app.text import Words, words
 from interp.edits import NO_EDITS
 from interp.run import Check
 
+NOTEWORTHY = 0.05  # logits
 OTHERS = 6  # heads in the list of those that take over
 
 
@@ -210,10 +211,12 @@ def _over(view: View, done: int) -> list:
     names = {"place": place(view), "first": first, "second": second, "way": t(f"heads.method_{METHOD.of(view.state)}")}
     columns = [
         Column(t("heads.column_head"), "text"),
-        Column(t("heads.column_with")),
-        Column(t("heads.column_without")),
+        Column(t("heads.column_with"), digits=3),
+        Column(t("heads.column_without"), digits=3),
         Column(
-            t("heads.column_growth"), bound=max((abs(g.change) for g in found.grown(OTHERS)), default=0.0) if found else 0.0
+            t("heads.column_growth"),
+            digits=3,
+            bound=max((abs(g.change) for g in found.grown(OTHERS)), default=0.0) if found else 0.0,
         ),
     ]
     if found is None:
@@ -221,7 +224,8 @@ def _over(view: View, done: int) -> list:
         return [head, listed(t, t("heads.over_label", place=place(view)), columns, [])]
     lost, drop = found.lost.mean().item(), found.drop.mean().item()
     said = [t("heads.over_what", lost=lost, drop=drop, **names)]
-    said += [t("heads.over_repaired", share=found.repaired)] if lost > 0 and found.repaired == found.repaired else []
+    if lost >= NOTEWORTHY and 0 <= found.repaired <= 1:  # a share of next to nothing, or of more than all, says nothing
+        said.append(t("heads.over_repaired", share=found.repaired))
     rows = [[g.part.label, g.before, g.after, g.change] for g in found.grown(OTHERS)]
     badges = [checked(t, "sum", max((found.before.check, found.after.check), key=lambda c: c.residual))]
     table = listed(t, t("heads.over_label", place=place(view)), columns, rows, chooses=True)

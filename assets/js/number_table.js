@@ -8,7 +8,8 @@ const bar = el("div", { class: "nt-bar" }), box = el("div", { class: "gb-scroll 
 root.replaceChildren(bar, box);
 let value = null, shown = [], order = null, query = "", body = null, height = 30, frame = 0, at = null, focused = null, zero = [];
 
-const number = (x, c) => (x === null ? "\u2013" : G.num(x, c.digits));
+/* Without the sign of a number that rounds to zero. */
+const number = (x, c) => (x === null ? "\u2013" : G.num(Math.abs(x) < 0.5 / 10 ** c.digits ? 0 : x, c.digits));
 function arranged() {
   const wanted = query.trim().toLowerCase(), words = value.columns.map((c, i) => [c, i]).filter(([c]) => c.kind !== "number").map(([, i]) => i);
   let rows = value.rows.map((_, i) => i);
@@ -45,7 +46,7 @@ function tools() {
     input = el("input", { type: "search", class: "nt-find", autocomplete: "off", spellcheck: "false" });
     input.addEventListener("input", () => { query = input.value; build(); count(); });
     input.addEventListener("keydown", (e) => {
-      if (e.key === "Enter" && shown.length && value.chooses) { e.preventDefault(); choose(shown[0]); }
+      if (e.key === "Enter" && shown.length && value.chooses) { e.preventDefault(); choose(named() ?? shown[0]); }
       if (e.key === "ArrowDown" && shown.length) { e.preventDefault(); focusRow(shown[0]); }
     });
     bar.replaceChildren(input, el("span", { class: "nt-count", "aria-live": "polite" }));
@@ -54,6 +55,8 @@ function tools() {
   input.setAttribute("aria-label", value.text.find);
   count();
 }
+/* The row that is called exactly what was typed: L1H2 and not L1H20. */
+const named = () => shown.find((i) => value.rows[i].some((x) => typeof x === "string" && x.toLowerCase() === query.trim().toLowerCase()));
 function count() {
   const node = bar.querySelector(".nt-count");
   if (node) node.textContent = shown.length || !query ? fill(value.text.rows, { shown: shown.length, all: value.rows.length }) : fill(value.text.none, { query });
