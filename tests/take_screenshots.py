@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 7899
-OF_TABS = ("heads", "attribution", "patching", "circuits", "steering", "neurons", "anatomy")  # from the strip of tabs on
+OF_TABS = ("heads", "attribution", "patching", "circuits", "steering", "neurons", "anatomy", "literature")  # from the strip of tabs on
 COPY = "Mr. Darnley bowed to Miss Harwick. Mr. Darn"
 PLAN = json.dumps([{"op": "zero", "component": "z", "layer": 0, "head": 3}])
 SHOTS = {
@@ -28,6 +28,7 @@ SHOTS = {
     "steering": (1280, 1500, {"tab": "steering", "lang": "en"}),
     "neurons": (1280, 1500, {"tab": "neurons", "lang": "en"}),
     "anatomy": (1280, 1150, {"tab": "anatomy", "layer": 1, "head": 2, "prompt": COPY, "lang": "en"}),
+    "literature": (1280, 900, {"tab": "literature", "lang": "en"}),
     "phone": (390, 1500, {"tab": "attention", "layer": 1, "head": 2, "prompt": COPY, "lang": "ko"}),
 }
 
