@@ -60,3 +60,12 @@ def values_in_order(given: dict, outputs: Sequence[Any]) -> list:
 def event_data_of(value: Any) -> Any:
     """An event without its component: its data as attributes. Any other value as it is."""
     return SimpleNamespace(**value._data) if isinstance(value, gr.EventData) else value
+
+
+def stops(button: gr.Button, running: Any, fn: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
+    """A Stop button: ends an event and then paints what fn gives.
+
+    Gradio sends an event's own function along with its cancelling; in a row, a late picture of what was ended cannot overwrite fn's.
+    """
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    return button.click(None, cancels=[running], trigger_mode="multiple", **quiet).then(fn, inputs, outputs, **quiet)

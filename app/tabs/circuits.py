@@ -16,6 +16,7 @@ from app.service import circuits_script
 from app.service.view import View
 from app.state import PageState
 from app.text import Words, words
+from app.wiring import stops
 from interp.circuits import EMBED, LOGITS, all_nodes
 
 FRAME = 0.25  # seconds between two pictures of a running search
@@ -53,7 +54,7 @@ def build(page: Page) -> None:
     def stopped(state: PageState | None) -> list:
         return [gr.skip() for _ in every] if state is None else render(View(page.store, state))
 
-    stop.click(stopped, [page.state], every, cancels=[running], **quiet)
+    stops(stop, running, stopped, [page.state], every)
     page.state.change(None, None, None, cancels=[running], **quiet)  # a search of an older state must not draw over a newer one
 
 

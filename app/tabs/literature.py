@@ -17,6 +17,7 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.text import Words, words
+from app.wiring import stops
 
 TAB = "literature"
 CHECK = Setting("literature.check", "induction", one_of=service.CHECKS)
@@ -61,9 +62,7 @@ def build(page: Page) -> None:
         yield {progress: ("", "", len(service.kept(view)))}
 
     running = page.listen(go.click, measure, [page.state], [progress], concurrency_id=TAB, concurrency_limit=2)
-    stop.click(
-        lambda last: ("", "", last[2]), progress, progress, cancels=[running], show_progress="hidden", api_visibility="private"
-    )
+    stops(stop, running, lambda last: ("", "", last[2]), progress, progress)
 
 
 def _overview(view: View, progress: Progress) -> list:

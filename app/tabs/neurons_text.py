@@ -14,6 +14,7 @@ from app.service import neurons_evidence
 from app.service.view import View
 from app.state import PageState
 from app.text import Words, words
+from app.wiring import stops
 
 
 def build(page: Page) -> None:
@@ -46,9 +47,7 @@ def build(page: Page) -> None:
 
     page.shows("neurons", outputs, first, inputs=[text], depends=_depends)
     reading = page.listen(go.click, read, [page.state, own], [*outputs, text], concurrency_id="generation", concurrency_limit=2)
-    stop.click(
-        lambda: gr.update(interactive=False), None, stop, cancels=[reading], show_progress="hidden", api_visibility="private"
-    )
+    stops(stop, reading, lambda: gr.update(interactive=False), None, stop)
     page.changes(places.contextpick, partial(_pick, page), inputs=[text], event_data=True)
     page.hands_out(head, neurons_evidence.fired_evidence, [text])
 

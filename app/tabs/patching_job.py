@@ -18,6 +18,7 @@ from app.service.patching_pair import problem
 from app.service.view import View
 from app.setting import Setting
 from app.text import Words, words
+from app.wiring import stops
 
 TAB = "patching"
 FRAME = 0.2  # seconds between two pictures of a running job
@@ -113,7 +114,7 @@ def offer(
         return render(View(page.store, state)) if state is not None else [gr.skip() for _ in every]
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    buttons.stop.click(stopped, [page.state], every, cancels=[running], **quiet)
+    stops(buttons.stop, running, stopped, [page.state], every)
     # What was asked last is what is shown: a job of an older state must not draw over it.
     page.state.change(None, None, None, cancels=[running], **quiet)
     return Offered(running, render, run, every)

@@ -16,6 +16,7 @@ from app.setting import Setting
 from app.state import PageState
 from app.tabs import scaling_pictures as pictures
 from app.text import Words, words
+from app.wiring import stops
 from app.zero_gpu import on_gpu
 from gpt2_core.accounting import weight_bytes
 
@@ -59,7 +60,7 @@ def _prompt(page: Page, runs: gr.State) -> None:
         on_gpu(run_all), [page.state, runs], [columns, runs], concurrency_id="scaling", concurrency_limit=1, **HIDDEN
     )
     page.refreshes(running.success)
-    stopped = stop.click(lambda count: count + 1, runs, runs, cancels=[running], **HIDDEN)
+    stopped = stops(stop, running, lambda count: count + 1, runs, runs)
     page.refreshes(stopped.success)
 
 

@@ -16,6 +16,7 @@ from app.state import PageState
 from app.tabs.playground_pictures import percent
 from app.tabs.steering_form import typed
 from app.text import Words, words
+from app.wiring import stops
 
 ROWS = 6  # tokens of a contrast that are shown
 ROWS_AT_ONCE = 2  # values computed between two pictures, where the chart takes long
@@ -169,9 +170,7 @@ def _sweep(page: Page) -> None:
 
     page.shows("steering", outputs, first, depends=_only)
     computing = page.listen(go.click, compute, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
-    stop.click(
-        lambda: gr.update(visible=False), None, stop, cancels=[computing], show_progress="hidden", api_visibility="private"
-    )
+    stops(stop, computing, lambda: gr.update(visible=False), None, stop)
     page.hands_out(head, sweep_evidence)
 
 

@@ -19,6 +19,7 @@ from app.tabs import zero_shot_form as forms
 from app.tabs.zero_shot_answers import about_value, columns_value, paper_value, parts_value, problem_value, stale_value
 from app.tabs.zero_shot_form import Filled, Form
 from app.text import words
+from app.wiring import stops
 
 TASK, EXAMPLE = Setting("zero_shot.task", ""), Setting("zero_shot.example", "")  # "": what suits the model
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
@@ -86,7 +87,7 @@ def build(page: Page) -> None:
 
     asked = {"concurrency_id": "zero_shot", "concurrency_limit": 2}
     writing = page.listen(go.click, answer, [page.state, *controls], [answers], **asked)
-    stop.click(_stopped, [page.state, answers], answers, cancels=[writing], **HIDDEN)
+    stops(stop, writing, _stopped, [page.state, answers], answers)
     for listener in (task.input, example.input):  # what is being written answers another prompt
         listener(lambda: None, None, None, cancels=[writing], **HIDDEN)
 

@@ -27,6 +27,15 @@ def changed(page, selector, old):
     return painted(page, selector)
 
 
+def settled(page):
+    """Waits until the pictures of a tab have stopped growing: what is clicked next then lies where it is seen."""
+    page.wait_for_function("""() => {
+        const height = document.documentElement.scrollHeight, now = performance.now();
+        if (window.seenHeight !== height) [window.seenHeight, window.seenAt] = [height, now];
+        return now - window.seenAt > 700;
+    }""")
+
+
 def opened(page, url):
     page.goto(url)
     painted(page, "#gb_next")
@@ -52,7 +61,10 @@ def test_a_walk_through_the_page(page_url, browser_page):
     text_before = page.inner_text("#gb_next .gb-host")
     page.get_by_role("tab", name="Attention").click()
     painted(page, "#gb_attention_grid")
+    settled(page)
     page.locator("#gb_attention_grid [data-head=L2H1]").click()
+    page.wait_for_selector("#gb_attention_off:has-text('L2H1')")
+    settled(page)
     page.click("#gb_attention_off")
     off = changed(page, "#gb_next", before)
     assert off != before and "was" in page.inner_text("#gb_next .gb-host")
