@@ -199,10 +199,7 @@ def test_a_reader_steers_the_model(page_url, browser_page):
     assert "sea" not in page.locator("#gb_steering_before").inner_text()
     page.locator("#gb_steering_shift .gb-bars-row", has_text="sea").first.wait_for()
     page.locator("#gb_steering_write").click()
-    page.wait_for_function(
-        "document.querySelector('#gb_steering_stop').disabled || document.querySelector('#gb_steering_stop button:disabled')"
-    )
-    assert after.count() > 5
+    after.nth(5).wait_for()
     page.locator("#gb_steering_to_plan").click()
     page.locator("#gb_edits .gb-edit, #gb_edits button", has_text="resid_pre L1").first.wait_for()
     assert "s.steering.text=" in page.evaluate("location.search")
