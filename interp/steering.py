@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gpt2_core.distribution import kl
 from gpt2_core.generate import generate
 from gpt2_core.hooks import Watch
 from gpt2_core.model import GPT2
@@ -289,8 +290,9 @@ def before_after(
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     texts = [generate(model, ids, hook=hook, seed=seed, n=n, **settings) for hook in (plain, steered)]
     p, q = (model(torch.tensor([ids]), hook=hook, logits_at=-1)[0, 0].float().log_softmax(-1) for hook in (plain, steered))
-    kl = (p.exp() * (p - q)).sum().item() / math.log(2)
-    return BeforeAfter(*texts, kl, _checks(model, ids, operations, steered), provenance(model, plan, bos))
+    return BeforeAfter(
+        *texts, kl(p, q).item() / math.log(2), _checks(model, ids, operations, steered), provenance(model, plan, bos)
+    )
 
 
 def _checks(model: GPT2, ids: list[int], operations: Sequence[Operation], hook: ChangeHook) -> tuple[Check, ...]:

@@ -1,11 +1,12 @@
 """Part of the anatomy tab: how the prompt became tokens, merge by merge."""
 
-from app.components.panel import Badge, Exports, panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.components.stepper import pieces, rows, step, stepper, stepper_value
 from app.page import Page
 from app.service import anatomy_words as service
 from app.service.view import View
 from app.setting import Setting
+from app.tabs.badges import check_badge
 from app.text import Words, words
 
 STEP, WORD = Setting("anatomy.word_step", 0, low=0, high=30), Setting("anatomy.word", -1, low=-1)
@@ -23,8 +24,7 @@ def build(page: Page) -> None:
 
 def _values(view: View) -> list:
     t, (found, check) = words(view.state.lang), service.prompt_words(view)
-    title = t("page.check_title", name=t("anatomy_words.check"), residual=check.residual, tolerance=check.tolerance)
-    badges = [Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)]
+    badges = [check_badge(t, check, t("anatomy_words.check"))]
     exports = Exports("gb_anatomy_words", "tokens", t.section("panel"))
     what = t("anatomy_words.what", words=len(found), tokens=sum(len(word.ids) for word in found))
     said = panel_value(what, help=t("anatomy_words.help"), help_label=t("page.help"), badges=badges, exports=exports)

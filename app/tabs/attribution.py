@@ -4,13 +4,14 @@ import gradio as gr
 import numpy as np
 
 from app.components.heat_map import heat_map, heat_map_value
-from app.components.panel import Badge, Exports, panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.figures.contributions import contribution_bars
 from app.page import Page
 from app.service import attribution as service
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
+from app.tabs.badges import check_badge
 from app.text import Words, words
 from interp.edits import NO_EDITS
 from interp.run import Check
@@ -88,10 +89,7 @@ def _names(view: View, what: service.Wanted, t: Words) -> dict[str, str]:
 
 
 def _described(view: View, t: Words, name: str, check: Check | None, said: str) -> dict:
-    badges = []
-    if check is not None:
-        title = t("page.check_title", name=t(f"attribution.check_{name}"), residual=check.residual, tolerance=check.tolerance)
-        badges = [Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)]
+    badges = [] if check is None else [check_badge(t, check, t(f"attribution.check_{name}"))]
     exports = Exports(f"gb_attribution_{name}", f"attribution-{name}", t.section("panel"))
     return panel_value(said, help=t(f"attribution.{name}_help"), help_label=t("page.help"), badges=badges, exports=exports)
 

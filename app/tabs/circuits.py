@@ -15,6 +15,7 @@ from app.service import circuits as service
 from app.service import circuits_script
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import check_badge
 from app.text import Words, words
 from app.wiring import stops
 from interp.circuits import EMBED, LOGITS, all_nodes
@@ -171,10 +172,8 @@ def _head(view: View, t: Words, found: service.Found) -> dict:
     said = [t("circuits.what"), t(key, **numbers, **shares)]
     if view.state.plan:
         said.append(t("circuits.edited"))
-    check = circuit.check
-    title = t("page.check_title", name=t("circuits.check"), residual=check.residual, tolerance=check.tolerance)
     badges = [
-        Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds),
+        check_badge(t, circuit.check, t("circuits.check")),
         Badge(t("circuits.ablation"), t("circuits.ablation_title")),
     ]
     exports = Exports("gb_circuits_graph", f"circuit-{service.TASK.of(view.state)}", t.section("panel"))

@@ -13,6 +13,7 @@ from app.service import heads_card as service
 from app.service.heads_prompt import METHOD, rivals
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import check_badge
 from app.text import Words, words
 from interp.edits import NO_EDITS
 from interp.run import Check
@@ -77,8 +78,7 @@ def described(t: Words, name: str, said: str, elem: str, badges: list[Badge] = (
 
 def checked(t: Words, name: str, check: Check) -> Badge:
     """The badge of an identity that was checked."""
-    title = t("page.check_title", name=t(f"heads.check_{name}"), residual=check.residual, tolerance=check.tolerance)
-    return Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)
+    return check_badge(t, check, t(f"heads.check_{name}"))
 
 
 def listed(t: Words, label: str, columns: list[Column], rows: list, **options) -> dict:

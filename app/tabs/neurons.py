@@ -5,7 +5,7 @@ from functools import partial
 import gradio as gr
 
 from app.components.bar_list import Bar, Bars, bar_list, bar_list_value
-from app.components.panel import Badge, Exports, panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.components.token_strip import token_strip
 from app.page import Page
 from app.service import neurons as service
@@ -14,6 +14,7 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs import neurons_directions, neurons_held, neurons_sae, neurons_text
+from app.tabs.badges import check_badge
 from app.tabs.neurons_strip import shaded
 from app.text import Words, words
 
@@ -86,11 +87,7 @@ def _ranked(view: View) -> list:
     at = {"at": view.shown[view.position], "position": view.position}
     effect = found.token is not None
     what = t("neurons.effect_what", token=view.show([found.token])[0], **at) if effect else t("neurons.activation_what", **at)
-    badges = []
-    if found.check is not None:
-        check = found.check
-        title = t("page.check_title", name=t("neurons.check_sum"), residual=check.residual, tolerance=check.tolerance)
-        badges = [Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)]
+    badges = [] if found.check is None else [check_badge(t, found.check, t("neurons.check_sum"))]
     help = t("neurons.list_help", width=view.config.d_mlp, layers=view.config.n_layers)
     exports = Exports("gb_neurons_list", "neurons", t.section("panel"))
     head = panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)

@@ -5,12 +5,13 @@ from functools import partial
 import gradio as gr
 
 from app.components.bar_list import bar_list
-from app.components.panel import Badge, Exports, panel, panel_value
+from app.components.panel import Exports, panel, panel_value
 from app.page import Notice, Page
 from app.service import neurons as service
 from app.service import neurons_evidence, steering
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import check_badge
 from app.tabs.steering_panels import movers_value
 from app.text import words
 
@@ -45,8 +46,7 @@ def _held(view: View) -> list:
     t, found, check = words(view.state.lang), service.held(view), service.check(view)
     name = "L{}N{}".format(*service.chosen(view))
     what = t("neurons.held_what", name=name, value=service.HELD.of(view.state), kl=found.kl)
-    title = t("page.check_title", name=t("neurons.check_held"), residual=check.residual, tolerance=check.tolerance)
-    badge = Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)
+    badge = check_badge(t, check, t("neurons.check_held"))
     exports = Exports("gb_neurons_movers", "neuron-held", t.section("panel"))
     help = t("neurons.held_help")
     head = panel_value(what, help=help, help_label=t("page.help"), badges=[badge], exports=exports)

@@ -13,6 +13,7 @@ from app.service import steering as service
 from app.service.steering_evidence import aim_evidence, shift_evidence, sweep_evidence
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import check_badge
 from app.tabs.playground_pictures import percent
 from app.tabs.steering_form import typed
 from app.text import Words, words
@@ -43,9 +44,7 @@ def _only(state: PageState) -> PageState:
 
 
 def _badge(view: View, t: Words) -> Badge:
-    check = service.check(view)
-    title = t("page.check_title", name=t("steering.check"), residual=check.residual, tolerance=check.tolerance)
-    return Badge(t("page.checked" if check.holds else "page.check_failed"), title, ok=check.holds)
+    return check_badge(t, service.check(view), t("steering.check"))
 
 
 # -- the next token -----------------------------------------------------------------------------------------------------------------
