@@ -1,4 +1,9 @@
-"""The state of the page: what the prompt is, which model reads it, what is changed, and where the reader looks."""
+"""The state of the page: what the prompt is, which model reads it, what is changed, and where the reader looks.
+
+All of it is in the address. An address has an end, though: uvicorn reads at most 64 KiB of a request's head and httpx refuses a longer
+URL, and Gradio sends the page's query along with every event, so that one byte too many stops the whole page. A character costs one byte
+in English and nine in Korean. What does not fit is left out of the address, the longest text first, and named (`Address.left_out`).
+"""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +33,18 @@ TABS = (
 LANGUAGES = ("en", "ko")
 MAX_PROMPT = 20_000  # characters; the context is what really limits
 SETTING = "s."  # what the address puts before a setting's name
-MAX_SETTINGS, MAX_SETTING = 64, 2_000  # how many, and the characters of one
+MAX_SETTINGS, MAX_SETTING = 64, 200_000  # how many, and the characters of one
+MAX_ADDRESS = (
+    32_000  # bytes of an address's query: half of what uvicorn takes, the rest is for headers and other servers on the way
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """query: what stands behind the "?". left_out: what was too long for it, by the names that it has there, with its characters."""
+
+    query: str
+    left_out: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,9 +70,7 @@ class PageState:
     lang: str = LANGUAGES[0]
 
     def __post_init__(self) -> None:
-        # Half a surrogate pair is no text and cannot be written into an address.
-        text = self.prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        object.__setattr__(self, "prompt", text)
+        object.__setattr__(self, "prompt", _whole(self.prompt))
         if len(self.prompt) > MAX_PROMPT:
             raise ValueError(f"The prompt has {len(self.prompt):,} characters; {MAX_PROMPT:,} is the most. Shorten it.")
         if self.tab not in TABS:
@@ -66,7 +80,7 @@ class PageState:
         for name in ("layer", "head", "position", "frame"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} counts from 0, got {getattr(self, name)}.")
-        object.__setattr__(self, "settings", tuple(sorted(self.settings)))
+        object.__setattr__(self, "settings", tuple(sorted((name, _whole(value)) for name, value in self.settings)))
         if len(self.settings) > MAX_SETTINGS:
             raise ValueError(f"The address has {len(self.settings)} settings of tabs; {MAX_SETTINGS} is the most.")
         for name, value in self.settings:
@@ -85,7 +99,7 @@ class PageState:
         """This state with the settings of one tab only."""
         return self.but(settings=tuple(s for s in self.settings if s[0].split(".")[0] == tab))
 
-    def to_query(self) -> str:
+    def address(self) -> Address:
         """The address's query; fields at their default are left out, except those whose default depends on the reader."""
         plain = {
             "model": self.model,
@@ -99,7 +113,16 @@ class PageState:
             "tab": "" if self.tab == TABS[0] else self.tab,
         }
         chosen = {SETTING + name: value for name, value in self.settings}
-        return urlencode({"lang": self.lang, "prompt": self.prompt} | {k: v for k, v in plain.items() if v} | chosen)
+        said = {"lang": self.lang, "prompt": self.prompt} | {k: v for k, v in plain.items() if v} | chosen
+        left_out = []
+        while len(query := urlencode(said)) > MAX_ADDRESS:
+            longest = max(said, key=lambda name: len(urlencode({name: said[name]})))
+            left_out.append((longest, len(said.pop(longest))))
+        return Address(query, tuple(left_out))
+
+    def to_query(self) -> str:
+        """The query of `address`."""
+        return self.address().query
 
     @staticmethod
     def from_query(query: Mapping[str, str], default: "PageState") -> "PageState":
@@ -116,6 +139,11 @@ class PageState:
             asked["plan"] = Plan.from_json(query["plan"])
         asked["settings"] = tuple((k.removeprefix(SETTING), v) for k, v in query.items() if k.startswith(SETTING))
         return default.but(**asked)
+
+
+def _whole(text: str) -> str:
+    """Half a surrogate pair is no text and cannot be written into an address."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _whole_number(name: str, text: str) -> int:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.components.base import chosen_text, html_component, with_id
 
-TEXT_KEYS = ("empty", "generated", "continued", "edited", "before", "export", "export_failed")
+TEXT_KEYS = ("empty", "generated", "continued", "edited", "before")
 KINDS = ("bos", "prompt", "generated", "continued")
 
 
@@ -75,15 +75,14 @@ def token_strip_value(
     selected: int | None = None,
     legend: Legend | None = None,
     inline: bool = False,
-    export: str | None = None,
     packed: bool = False,
 ) -> dict:
     """The value of `token_strip`.
 
-    `selected` is a position or None; `inline` prints running prose, in which a newline token breaks the line, instead of chips; `export` is
-    the file name of the export menu, without ending, or None for no menu; `packed` sends the tokens as one string of JSON lines, for a
-    text that grows: the browser need not walk through hundreds of objects, and only new lines travel. Raises ValueError when a
-    shade is out of range, a position occurs twice or the selected one is absent.
+    `selected` is a position or None; `inline` prints running prose, in which a newline token breaks the line, instead of chips;
+    `packed` sends the tokens as one string of JSON lines, for a text that grows: the browser need not walk through hundreds of
+    objects, and only new lines travel. Raises ValueError when a shade is out of range, a position occurs twice or the selected
+    one is absent.
     """
     positions = [token.pos for token in tokens]
     if len(set(positions)) != len(positions):
@@ -101,7 +100,6 @@ def token_strip_value(
             "label": label,
             "legend": scale,
             "inline": inline,
-            "export": export,
             "text": chosen_text(text, TEXT_KEYS),
         }
     )

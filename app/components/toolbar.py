@@ -22,10 +22,12 @@ class Download:
     content: str
 
 
-def toolbar_value(query: str, *, lang: str, text: dict[str, str], download: Download | None = None) -> dict:
-    """The value of `toolbar`: the address's query to write, the language in use, and a file to save, if any."""
+def toolbar_value(query: str, *, lang: str, text: dict[str, str], left_out: str = "", download: Download | None = None) -> dict:
+    """The value of `toolbar`: the address's query to write, what it could not carry in a sentence, the language in use, and a file to
+    save, if any."""
     file = None if download is None else asdict(download)
-    return with_id({"query": query, "lang": lang, "download": file, "text": chosen_text(text, TEXT_KEYS)})
+    said = {"query": query, "left_out": left_out, "lang": lang}
+    return with_id({**said, "download": file, "text": chosen_text(text, TEXT_KEYS)})
 
 
 def toolbar(elem_id: str, value: dict | None = None, **kw) -> gr.HTML:

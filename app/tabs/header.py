@@ -13,9 +13,9 @@ from app.examples import Example, examples_for
 from app.page import Notice, Page
 from app.service.attention import best_head
 from app.service.view import View
-from app.state import PageState
+from app.state import SETTING, TABS, Address, PageState
 from app.tabs import edit_form, model_picker
-from app.text import words
+from app.text import Words, words
 from interp.edits import Plan
 
 HEADER = {"depends": lambda state: state.but(tab="playground", layer=0, head=0, film="", frame=None, settings=())}
@@ -52,8 +52,20 @@ def _tools(page: Page) -> None:
 
 def _tools_value(view: View, kind: str | None = None) -> dict:
     file = None if kind is None else export.download(view, kind, secrets.token_hex(4))
-    text = words(view.state.lang).section("toolbar")
-    return toolbar_value(view.state.to_query(), lang=view.state.lang, text=text, download=file)
+    t, address = words(view.state.lang), view.state.address()
+    left_out = not_in_the_link(t, address)
+    return toolbar_value(address.query, lang=view.state.lang, text=t.section("toolbar"), left_out=left_out, download=file)
+
+
+def not_in_the_link(t: Words, address: Address) -> str:
+    """What was too long for the address, in a sentence; "" where all of it is in there."""
+
+    def named(name: str) -> str:
+        tab = name.removeprefix(SETTING).split(".")[0]
+        return t("toolbar.left_out_text", tab=t(f"page.tab_{tab}")) if tab in TABS else t(f"toolbar.left_out_{name}")
+
+    parts = [t("toolbar.left_out_one", what=named(name), count=f"{count:,}") for name, count in address.left_out]
+    return t("toolbar.left_out", what=", ".join(parts)) if parts else ""
 
 
 def _prompt(page: Page) -> None:

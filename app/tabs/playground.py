@@ -14,16 +14,18 @@ from app.page import Page
 from app.service import playground as service
 from app.service.generation import choice_at, continued, preview, write
 from app.service.view import View
-from app.service.writing import MAX_SAMPLES, MAX_TOKENS, Knobs, Order, Writing
+from app.service.writing import MAX_SAMPLES, Knobs, Order, Writing
 from app.state import PageState
+from app.tabs import playground_knobs
 from app.tabs import playground_pictures as pictures
+from app.tabs.playground_knobs import read_knobs
 from app.tabs.playground_pictures import Picked
-from app.text import Words, words
+from app.text import words
 from app.zero_gpu import on_gpu
 
 HIDDEN = {"show_progress": "hidden", "api_visibility": "private"}
 INTO_VIEW = "() => document.getElementById('gb_playground_alternatives')?.scrollIntoView({ block: 'nearest' })"
-MAX_STOPS = 16
+TEXTS = "gb_playground_texts"  # the element around all texts
 COLUMNS = (0, 1)  # with the edits, without them
 
 
@@ -51,10 +53,11 @@ class _Playground:
                     label = page.label("playground.stop")
                     self.stop = gr.Button(label, interactive=False, scale=0, min_width=110, elem_id="gb_playground_stop")
                 self.note = message("gb_playground_note")
-                self._texts()
+                with gr.Column(elem_id=TEXTS):
+                    self._texts()
                 self.alternatives = alternatives("gb_playground_alternatives")
             with gr.Column(scale=2, min_width=320):
-                self._knobs()
+                self.knobs = playground_knobs.build(page)
         self.made = gr.State(None)  # the Writing on the page
         self.picked = gr.State(None)  # the token whose alternatives are shown
         self.wish = gr.State(None)  # (position, id) of an alternative that was chosen
@@ -70,30 +73,6 @@ class _Playground:
                         self.summaries[c, r] = text_summary(f"gb_playground_about_{c}{r}")
                         self.strips[c, r] = token_strip(pictures.strip_id(c, r))
             self.rows.append(row)
-
-    def _knobs(self) -> None:
-        def labelled(name: str) -> dict:
-            label = self.page.label
-            return {
-                "label": label(f"playground.{name}"),
-                "info": label(f"playground.{name}_info"),
-                "elem_id": f"gb_playground_{name}",
-            }
-
-        d = Knobs()
-        with gr.Group(elem_id="gb_playground_settings"):
-            tokens = gr.Slider(1, MAX_TOKENS, d.max_new_tokens, step=1, **labelled("tokens"))
-            temperature = gr.Slider(0, 2, d.temperature, step=0.05, **labelled("temperature"))
-            top_k = gr.Slider(0, 200, d.top_k, step=1, **labelled("top_k"))
-            top_p = gr.Slider(0.05, 1, d.top_p, step=0.05, **labelled("top_p"))
-        with gr.Accordion(self.page.label("playground.more"), open=False, elem_id="gb_playground_more"):
-            n = gr.Slider(1, MAX_SAMPLES, d.n, step=1, **labelled("samples"))
-            hint = self.page.label("playground.seed_hint")
-            seed = gr.Textbox("", max_lines=1, placeholder=hint, **labelled("seed"))  # gr.Number turns empty into 0
-            min_p = gr.Slider(0, 1, d.min_p, step=0.01, **labelled("min_p"))
-            penalty = gr.Slider(1, 2, d.repetition_penalty, step=0.05, **labelled("penalty"))
-            stop = gr.Textbox("", lines=2, max_lines=6, placeholder="\\n\\n", **labelled("stop_strings"))
-        self.knobs = [tokens, temperature, top_k, top_p, n, seed, min_p, penalty, stop]
 
     # -- events -----------------------------------------------------------------------------------------------------------------
 
@@ -130,7 +109,7 @@ class _Playground:
 
     def _first(self, view: View) -> list:
         t = words(view.state.lang)
-        exports = Exports("", "generated", t.section("panel"))  # pictures are each text's own
+        exports = Exports(TEXTS, "generated", t.section("panel"))
         head = panel_value(t("playground.what"), help=t("playground.help"), help_label=t("page.help"), exports=exports)
         shown = self._paint(view, preview(view))
         return [*(shown.get(o, gr.skip()) for o in self._outputs()), head, repr(subject(view.state))]
@@ -238,24 +217,3 @@ class _Playground:
             return state.but(prompt=made.columns[c][r].text, position=None)
 
         return use
-
-
-def read_knobs(t: Words, tokens, temperature, top_k, top_p, n, seed, min_p, penalty, stop) -> Knobs:
-    """The settings as the controls give them. An empty seed is a new one each time. Raises ValueError for a value out of range."""
-    seed = str(seed or "").strip()
-    if seed and not (seed.isascii() and seed.isdigit() and len(seed) <= 18):
-        raise ValueError(t("playground.bad_seed", came=seed[:20]))
-    lines = tuple(dict.fromkeys(line.replace("\\n", "\n") for line in (stop or "").splitlines() if line))
-    if len(lines) > MAX_STOPS:
-        raise ValueError(t("playground.many_stops", came=len(lines), most=MAX_STOPS))
-    return Knobs(
-        max_new_tokens=int(tokens),
-        temperature=float(temperature),
-        top_k=int(top_k),
-        top_p=float(top_p),
-        min_p=float(min_p),
-        repetition_penalty=float(penalty),
-        seed=int(seed) if seed else secrets.randbelow(10**6),
-        n=int(n),
-        stop=lines,
-    )

@@ -56,7 +56,6 @@ def strip_value(view: View, t: Words, made: Writing, column: int, row: int, sele
         legend=Legend(t("playground.legend"), "0%", "100%"),
         inline=True,
         packed=True,
-        export=None if not made.done else "generated",
     )
 
 

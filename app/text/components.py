@@ -17,7 +17,6 @@ EN: dict[str, str] = {
             "continued": "chosen by you, continued by the model",
             "edited": "an edit acts here",
             "before": "without the edits",
-            **_EXPORT_EN,
         },
     ),
     **_named(
@@ -130,7 +129,6 @@ KO: dict[str, str] = {
             "continued": "직접 고르고 모델이 이어 씀",
             "edited": "편집이 적용되는 곳",
             "before": "편집 없이",
-            **_EXPORT_KO,
         },
     ),
     **_named(

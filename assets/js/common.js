@@ -228,6 +228,18 @@ window.Glassbox = window.Glassbox || (() => {
       [caption ? sx("title", {}, null, caption) : "", sx("rect", { width, height, fill: css("--gb-panel") }), ...children]);
   }
   const sizeOf = (svg) => ["width", "height"].map((k) => Number(new RegExp(`<svg[^>]*\\s${k}="([\\d.]+)"`).exec(svg)[1]));
+  /* Pictures below each other, each with its title as a line above it; one alone stays as it is. */
+  function svgStack(pictures) {
+    if (pictures.length === 1) return pictures[0];
+    const title = (svg) => /<title>(.*?)<\/title>/s.exec(svg)?.[1] || "";
+    let y = 0, width = 0;
+    const parts = pictures.flatMap((svg) => {
+      const [w, h] = sizeOf(svg), at = y;
+      [y, width] = [at + 28 + h, Math.max(width, w)];
+      return [sx("text", { x: 12, y: at + 19, fill: css("--gb-ink") }, [title(svg)]), svg.replace("<svg", `<svg y="${at + 28}"`)];
+    });
+    return svgDoc(width, y, parts);
+  }
   async function svgToPng(svg, scale = 2) {
     const [w, h] = sizeOf(svg), k = Math.min(scale, 16000 / Math.max(w, h));
     const image = new Image();
@@ -269,12 +281,18 @@ window.Glassbox = window.Glassbox || (() => {
     return button;
   }
   /* ---- page ------------------------------------------------------------------------------------------------- */
-  /* syncUrl({prompt: "...", layer: 3}): the address becomes exactly these parameters; null or "" leaves one out. */
-  function syncUrl(params) {
-    const query = new URLSearchParams();
-    for (const [key, value] of Object.entries(params || {})) if (value !== null && value !== undefined && value !== "") query.set(key, String(value));
-    history.replaceState(history.state, "", location.pathname + (query.size ? `?${query}` : "") + location.hash);
-    return location.href;
+  let tooLong = "";                                       // what the address had to leave out, in a sentence
+  /* The address becomes exactly this query; `leftOut` is told to whoever copies it. */
+  function syncUrl(query, leftOut = "") {
+    tooLong = leftOut;
+    history.replaceState(history.state, "", location.pathname + (query ? `?${query}` : "") + location.hash);
+  }
+  /* shareLink(button, {label, done, failed}): copies the address, says so on the button, and tells what is not in it. */
+  async function shareLink(button, { label, done, failed }) {
+    button.textContent = (await copy(location.href)) ? done : failed;
+    announce(`${button.textContent} ${tooLong}`);
+    if (tooLong) showTip(button, tooLong);
+    setTimeout(() => { button.textContent = label; }, 1600);
   }
   async function copy(text) {
     try { await navigator.clipboard.writeText(text); return true; } catch { /* no permission, or not https: use a selection */ }
@@ -296,5 +314,5 @@ window.Glassbox = window.Glassbox || (() => {
   if (document.body) start(); else addEventListener("DOMContentLoaded", start);
 
   return { seq, div, cat, ink, lut, css, onTheme, isDark, el, snapshot, fill, pct, num, legend, announce, tooltip, showTip, hideTip, popover, help,
-    roving, focusItem, download, svgDoc, sx, svgToPng, csvRows, exportMenu, syncUrl, copy };
+    roving, focusItem, download, svgDoc, svgStack, sx, svgToPng, csvRows, exportMenu, syncUrl, shareLink, copy };
 })();

@@ -34,27 +34,23 @@ function menu({ picture, name, text: t }) {
   });
   const code = el("button", { ...quiet, dataset: { name: "code" }, title: t.code_title, text: t.code, onclick: () => trigger('panelaction', { kind: "code" }) });
   const link = el("button", { ...quiet, dataset: { name: "link" }, title: t.link_title, text: t.link });
-  link.addEventListener("click", async () => {
-    link.textContent = (await Glassbox.copy(location.href)) ? t.copied : t.copy_failed;
-    Glassbox.announce(link.textContent);
-    setTimeout(() => { link.textContent = t.link; }, 1600);
-  });
+  link.addEventListener("click", () => Glassbox.shareLink(link, { label: t.link, done: t.copied, failed: t.copy_failed }));
   return el("span", { class: "gb-panel-menu" }, [save, code, link]);
 }
 function said(button, sentence) {
   Glassbox.announce(sentence);
   Glassbox.showTip(button, sentence);
 }
-/* The picture as SVG: a chart of Plotly's, or what a component of ours gives. */
+/* The picture as SVG: a chart of Plotly's, or what components of ours give, below each other where they are several. */
 const pictureOf = (id) => async () => {
   const block = document.getElementById(id), chart = block?.querySelector(".js-plotly-plot");
   if (chart) {
     const url = await window.Plotly.toImage(chart, { format: "svg", width: chart.clientWidth, height: chart.clientHeight });
     return decodeURIComponent(url.slice(url.indexOf(",") + 1));
   }
-  const ours = [...(block?.querySelectorAll("*") || [])].find((node) => node.gbPicture);
-  if (!ours) throw new Error(`#${id} is not drawn.`);
-  return ours.gbPicture();
+  const ours = [...(block?.querySelectorAll("*") || [])].filter((node) => node.gbPicture && node.offsetParent);
+  if (!ours.length) throw new Error(`#${id} is not drawn.`);
+  return Glassbox.svgStack(await Promise.all(ours.map((node) => node.gbPicture())));
 };
 Glassbox.tooltip(element, ".gb-badge", (node) => node.dataset.title || "");
 watch('value', draw);

@@ -99,7 +99,7 @@ function drawFoot() {
   const has = (kind) => value.tokens.some((token) => token.kind === kind);
   const ghost = value.tokens.some((token) => token.before !== null), edited = value.tokens.some((token) => token.edited);
   const sign = value.tokens.some((token) => token.sign);
-  const key = JSON.stringify([value.legend, has('generated'), has('continued'), ghost, edited, sign, value.export, value.text]);
+  const key = JSON.stringify([value.legend, has('generated'), has('continued'), ghost, edited, sign, value.text]);
   if (key === footKey) return;
   footKey = key;
   const sample = (kind, text) => G.el('span', { class: 'gb-key' }, [G.el('span', { class: `gb-key-mark gb-key-${kind}` }), text]);
@@ -108,12 +108,6 @@ function drawFoot() {
   if (ghost) foot.append(sample('ghost', value.text.before));
   for (const kind of ['generated', 'continued']) if (has(kind)) foot.append(sample(kind, value.text[kind]));
   if (edited) foot.append(sample('edited', value.text.edited));
-  if (value.export) G.exportMenu(foot, { name: value.export, svg, csv, json: () => value, text: value.text });
-}
-
-function csv() {
-  const head = ['position', 'token', 'kind', 'edited', 'shade', 'shade_before'];
-  return G.csvRows([head, ...value.tokens.map((t) => [t.pos, t.text, t.kind, t.edited ? 1 : 0, t.shade, t.before])]);
 }
 
 function svg() {

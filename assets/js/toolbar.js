@@ -1,7 +1,8 @@
 /* Share, export, language, dark. The address always carries the whole state, so sharing is copying it, and changing the
-   language is opening it again. Values: {query, lang, text, download: {serial, name, mime, content} | null}. */
+   language is opening it again. Values: {query, left_out, lang, text, download: {serial, name, mime, content} | null}. left_out: a
+   sentence on what the address could not carry. */
 const host = element.querySelector('.gb-host');
-let lastDownload = null;
+let lastDownload = null, told = "";
 const button = (name, text, attrs = {}) => Glassbox.el("button", { type: "button", class: "gb-tool", dataset: { name }, text, ...attrs });
 function setDark(on) {
   document.body.classList.toggle("dark", on);
@@ -10,7 +11,7 @@ function setDark(on) {
 function draw() {
   const value = Glassbox.snapshot(props);
   if (!value) return;
-  Glassbox.syncUrl(Object.fromEntries(new URLSearchParams(value.query)));
+  Glassbox.syncUrl(value.query, value.left_out);
   document.documentElement.lang = value.lang;
   if (element.dataset.lang !== value.lang) build(value);
   if (value.download && value.download.serial !== lastDownload) {
@@ -27,12 +28,7 @@ function showTab() {                                       // on a phone the str
 function build(value) {
   const t = value.text;
   const share = button("share", t.share, { title: t.share_title });
-  share.addEventListener("click", async () => {
-    const copied = await Glassbox.copy(location.href);
-    share.textContent = copied ? t.copied : t.copy_failed;
-    Glassbox.announce(share.textContent);
-    setTimeout(() => { share.textContent = t.share; }, 1600);
-  });
+  share.addEventListener("click", () => Glassbox.shareLink(share, { label: t.share, done: t.copied, failed: t.copy_failed }));
   const out = button("export", t.export, { title: t.export_title, "aria-haspopup": "menu" });
   out.addEventListener("click", () => {
     const items = ["json", "csv", "script"].map((kind) => Glassbox.el("button", { type: "button", text: t[`export_${kind}`] }));
@@ -43,6 +39,8 @@ function build(value) {
     const b = button(lang, lang === "en" ? "English" : "한국어", { lang, "aria-pressed": String(lang === value.lang) });
     b.addEventListener("click", () => {
       if (element.dataset.lang === lang) return;
+      const lost = Glassbox.snapshot(props).left_out;     // opening the address again would lose it: said first
+      if (lost && told !== lost) { told = lost; Glassbox.announce(lost); Glassbox.showTip(b, lost); return; }
       const query = new URLSearchParams(location.search);
       query.set("lang", lang);
       location.search = query.toString();

@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
 from app.tabs import playground_pictures as pictures
-from app.tabs.playground import read_knobs
+from app.tabs.playground_knobs import read_knobs
 from app.text import words
 from gpt2_core import load
 from gpt2_core.generate import generate
