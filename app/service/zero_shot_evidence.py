@@ -1,21 +1,23 @@
 """What the zero-shot tab hands out: the prompt as it was put together, the answers that are there, and a script."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from app.evidence import Evidence
 from app.service.scripts import script
 from app.service.view import View
 from app.service.zero_shot import Comparison, assemble, kept, task_runs
+from app.service.zero_shot_choice import chosen
 from gpt2_core.tasks import Task
 
 
-def evidence(view: View, task: Task, values: Mapping[str, str], models: Sequence[str]) -> Evidence:
-    """Every answer or candidate that was computed for the form at hand; the script asks the page's model again.
+def evidence(view: View) -> Evidence:
+    """Every answer or candidate that was computed for what is chosen; the script asks the page's model again.
 
     Raises ValueError, in a sentence, for values that the task cannot use.
     """
-    rows = []
-    for run in task_runs(view, models):
+    asked, rows = chosen(view), []
+    task, values = asked.task, asked.values
+    for run in task_runs(view, asked.models):
         outcome = kept(view, run, task, values)
         for way in outcome.ways if isinstance(outcome, Comparison) else ():
             rows += [(run.model, len(run.plan), way.scoring, c.name, c.logprob, c.share) for c in way.candidates]

@@ -1,7 +1,7 @@
 """Tab: the paper's zero-shot tasks, the prompt assembled in view, answered by one model or several."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -11,22 +11,23 @@ from app.components.panel import Exports, panel, panel_value
 from app.components.prompt_parts import prompt_parts
 from app.page import Page
 from app.service import zero_shot as service
+from app.service import zero_shot_choice as choice
 from app.service import zero_shot_evidence
 from app.service.view import View
-from app.setting import Setting
+from app.service.zero_shot_choice import Chosen
 from app.state import PageState
 from app.tabs import zero_shot_form as forms
 from app.tabs.zero_shot_answers import about_value, columns_value, paper_value, parts_value, problem_value, stale_value
-from app.tabs.zero_shot_form import Filled, Form
 from app.text import words
 from app.wiring import stops
 
-TASK, EXAMPLE = Setting("zero_shot.task", ""), Setting("zero_shot.example", "")  # "": what suits the model
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
 FRAME = 0.06  # seconds between two pictures of an answer that is being written
 # The boxes that the task has no use for, and a frame in which there are only such.
 STYLE = f"<style>:is(.{forms.HIDDEN}, .form:not(:has(> :not(.{forms.HIDDEN})))) {{ display: none !important; }}</style>"
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# `change` also answers to what the page itself writes into a box; then nobody is in it, and the mark, the last value, is not sent.
+BY_HAND = "(...v) => [...v.slice(0, -1), document.activeElement?.closest('#gb_zero_shot_fields') ? v.at(-1) : '']"
 
 
 def _following(**options: Any) -> gr.Dropdown:
@@ -65,31 +66,49 @@ def build(page: Page) -> None:
     filled = gr.Textbox("", show_label=False, elem_classes=[forms.HIDDEN], elem_id="gb_zero_shot_filled")
     gr.HTML(STYLE, container=False, padding=False)
 
-    controls = [task, example, option, models, *texts]
+    boxes = [models, option, *texts, filled]
     page.shows("zero_shot", [head], _head, depends=lambda s: s.lang)
-    page.hands_out(head, _evidence, inputs=controls)
-    page.shows(
-        "zero_shot",
-        [filled, task, example, option, models, about, paper, parts, answers, *texts],
-        _render,
-        inputs=[filled, *controls],
-        depends=lambda s: (s.model, s.bos, s.plan, s.lang),
-    )
+    page.hands_out(head, lambda view, *values: zero_shot_evidence.evidence(_with(view, *values)), inputs=boxes)
+    page.shows("zero_shot", [task, models, option, *texts, filled], _form, depends=_depends, control=True)
+    page.shows("zero_shot", [example, about, paper], _about, depends=_depends)
+    page.shows("zero_shot", [parts, answers], _shown, inputs=[filled], depends=lambda s: (_depends(s), s.bos, s.plan))
     # Gradio's `input` of a text box follows keys that write; `change` also hears what is deleted or pasted.
-    for listener in (option.input, models.input, *(box.change for box in texts)):
-        page.refreshes(listener)
-    page.changes(task.input, lambda s, name: EXAMPLE.on(TASK.on(s, name), ""), inputs=[task])
-    page.changes(example.input, lambda s, of, name: EXAMPLE.on(TASK.on(s, of), name), inputs=[task, example])
-    page.changes(use.click, lambda s, *values: _open(page, s, *values), inputs=controls)
+    said = {"inputs": boxes, "own_control": True}
+    for box in texts:
+        page.changes(box.change, lambda s, *values: _typed(View(page.store, s), *values), js=BY_HAND, **said)
+    for listener in (option.input, models.input, *(box.blur for box in texts)):
+        page.changes(listener, lambda s, *values: _typed(View(page.store, s), *values), **said)
+    page.changes(task.input, lambda s, name: choice.choose_task(View(page.store, s), name), inputs=[task])
+    page.changes(
+        example.input, lambda s, *values: choice.choose_example(View(page.store, s), *values), inputs=[example, filled]
+    )
+    page.changes(use.click, lambda s, *values: _open(_with(View(page.store, s), *values)), inputs=boxes)
 
     def answer(state: PageState, *values) -> Iterator[dict]:
-        yield from _answer(View(page.store, state), *values)
+        yield from _answer(_with(View(page.store, state), *values))
 
     asked = {"concurrency_id": "zero_shot", "concurrency_limit": 2}
-    writing = page.listen(go.click, answer, [page.state, *controls], [answers], **asked)
+    writing = page.listen(go.click, answer, [page.state, *boxes], [answers], **asked)
     stops(stop, writing, _stopped, [page.state, answers], answers)
     for listener in (task.input, example.input):  # what is being written answers another prompt
         listener(lambda: None, None, None, cancels=[writing], **HIDDEN)
+
+
+def _depends(state: PageState) -> tuple:
+    """What the form depends on."""
+    return (state.model, state.lang, state.settings_of("zero_shot").settings)
+
+
+def _typed(view: View, models, option, *texts_and_mark: str) -> PageState:
+    """The state with what the boxes say."""
+    *texts, mark = texts_and_mark
+    state = choice.typed(view, forms.values_of(choice.chosen(view).task, option, texts), mark)
+    return choice.choose_models(state, models or []) if mark else state
+
+
+def _with(view: View, *values) -> View:
+    """The view with what the boxes say now, should the event that tells of it still be on its way."""
+    return View(view.store, _typed(view, *values))
 
 
 def _names() -> list[tuple[str, str]]:
@@ -102,77 +121,71 @@ def _head(view: View) -> list:
     return [panel_value(t("zero_shot.what"), help=t("zero_shot.help"), help_label=t("page.help"), exports=exports)]
 
 
-def _evidence(view: View, task, example, option, models, *texts: str):
-    chosen = service.task_named(task)
-    return zero_shot_evidence.evidence(view, chosen, forms.values_of(chosen, option, texts), models or [])
-
-
-def _render(view: View, filled: str, task, example, option, models, *texts: str) -> list:
-    t, at_hand = words(view.state.lang), [entry.name for entry in view.store.at_hand()]
-    before = Filled.from_text(filled)
-    if before is None:  # the page has just opened: the address may ask for a task and an example
-        task, example = TASK.of(view.state) or task, EXAMPLE.of(view.state) or example
-    now = Filled(task, example, forms.suits(view.entry.state), view.state.lang, view.state.model)
-    form = forms.settle(before, now, option, texts, models or [], at_hand)
-    new = Filled(form.task.name, form.example, now.suits, now.lang, now.model).to_text()
-    try:
-        assembled = service.assemble(view.model, view.state.bos, form.task, form.values)
-        prompt, answers = parts_value(t, assembled, form.task), _answers(view, form)
-    except ValueError as error:  # the place to read about an unfinished field is the prompt, not the top of the page
-        prompt, answers = problem_value(t, str(error)), stale_value(t)
-    tasks = gr.update(choices=forms.task_choices(t), value=form.task.name) if form.relabel else gr.skip()
-    examples = gr.update(choices=forms.example_choices(t, form.task, now.suits), value=form.example)
+def _form(view: View) -> list:
+    """What the controls show."""
+    t, chosen = words(view.state.lang), choice.chosen(view)
+    at_hand = [entry.name for entry in view.store.at_hand()]
     return [
-        new,
-        tasks,
-        gr.skip() if filled == new else examples,
-        forms.option_update(t, form),
-        gr.update(choices=at_hand, value=form.models),
-        about_value(t, form.task),
-        paper_value(t, form.task),
-        prompt,
-        answers,
-        *forms.box_updates(t, form),
+        gr.update(choices=forms.task_choices(t), value=chosen.task.name),
+        gr.update(choices=list(dict.fromkeys([*at_hand, *chosen.models])), value=list(chosen.models)),
+        forms.option_update(t, chosen),
+        *forms.box_updates(t, chosen),
+        chosen.mark,
     ]
 
 
-def _answers(view: View, form: Form) -> dict:
-    """The answers that are known, or quickly made: those of an embedded model to an example."""
-    t, runs = words(view.state.lang), service.task_runs(view, form.models)
-    found = [service.kept(view, run, form.task, form.values) for run in runs]
-    quick = form.task.decoding is None or form.task.decoding.max_new_tokens <= AT_ONCE_TOKENS
-    if quick and form.example != forms.OWN:
+def _about(view: View) -> list:
+    t, chosen = words(view.state.lang), choice.chosen(view)
+    examples = forms.example_update(t, chosen, choice.suits(view))
+    return [examples, about_value(t, chosen.task), paper_value(t, chosen.task)]
+
+
+def _shown(view: View, mark: str) -> list:
+    """The prompt and the answers. mark: "" while the page opens."""
+    t, chosen = words(view.state.lang), choice.chosen(view)
+    try:
+        assembled = service.assemble(view.model, view.state.bos, chosen.task, chosen.values)
+        return [parts_value(t, assembled, chosen.task), _answers(view, chosen, opens=not mark)]
+    except ValueError as error:  # the place to read about an unfinished field is the prompt, not the top of the page
+        return [problem_value(t, str(error)), stale_value(t)]
+
+
+def _answers(view: View, chosen: Chosen, opens: bool) -> dict:
+    """The answers that are known, or quickly made: those of an embedded model to an example, or to the text of an address."""
+    t, runs = words(view.state.lang), service.task_runs(view, chosen.models)
+    found = [service.kept(view, run, chosen.task, chosen.values) for run in runs]
+    quick = chosen.task.decoding is None or chosen.task.decoding.max_new_tokens <= AT_ONCE_TOKENS
+    if quick and (opens or not chosen.own):
         found = [
-            list(service.outcomes(view, run, form.task, form.values))[-1]
+            list(service.outcomes(view, run, chosen.task, chosen.values))[-1]
             if outcome is None and view.store.entry(run.model).state == "embedded"
             else outcome
             for run, outcome in zip(runs, found)
         ]
-    if all(outcome is None for outcome in found):
+    if all(outcome is None for outcome in found) and not opens:
         return stale_value(t)
-    return columns_value(t, view, form, runs, [outcome or t("zero_shot.press") for outcome in found])
+    return columns_value(t, view, chosen, runs, [outcome or t("zero_shot.press") for outcome in found])
 
 
-def _answer(view: View, task, example, option, models, *texts: str) -> Iterator[dict]:
+def _answer(view: View) -> Iterator[dict]:
     """Asks the chosen models one after the other; every yield is the picture of all columns."""
-    t, chosen = words(view.state.lang), service.task_named(task)
-    form = Form(chosen, example, forms.values_of(chosen, option, texts), list(models or []), False, False)
-    if not form.models:
-        raise gr.Error(t("zero_shot.none_chosen"), print_exception=False)
-    runs = service.task_runs(view, form.models)
+    t, chosen = words(view.state.lang), choice.chosen(view)
+    if not chosen.models:
+        raise ValueError(t("zero_shot.none_chosen"))
+    runs = service.task_runs(view, chosen.models)
     found: list = [t("zero_shot.queued")] * len(runs)
     shown = 0.0
     for i, run in enumerate(runs):
         found[i] = t("zero_shot.loading", model=run.model)
-        yield columns_value(t, view, form, runs, found)
+        yield columns_value(t, view, chosen, runs, found)
         try:
-            for found[i] in service.outcomes(view, run, chosen, form.values):
+            for found[i] in service.outcomes(view, run, chosen.task, chosen.values):
                 if time.monotonic() - shown >= FRAME:
                     shown = time.monotonic()
-                    yield columns_value(t, view, form, runs, found)
+                    yield columns_value(t, view, chosen, runs, found)
         except ValueError as error:
             found[i] = service.Failed(run, str(error))
-        yield columns_value(t, view, form, runs, found)
+        yield columns_value(t, view, chosen, runs, found)
 
 
 def _stopped(state: PageState | None, value: dict | None):
@@ -191,9 +204,8 @@ def _joined(column: dict, stopped: str) -> str:
     return f"{column['status']}, {stopped}" if column["state"] == "running" else stopped
 
 
-def _open(page: Page, state: PageState, task, example, option, models, *texts: Sequence[str]) -> PageState:
+def _open(view: View) -> PageState:
     """The assembled prompt becomes the page's prompt."""
-    chosen = service.task_named(task)
-    model = page.store.model(state.model)
-    assembled = service.assemble(model, state.bos, chosen, forms.values_of(chosen, option, texts))
-    return state.but(prompt=assembled.prompt, position=None, tab="playground")
+    chosen = choice.chosen(view)
+    assembled = service.assemble(view.model, view.state.bos, chosen.task, chosen.values)
+    return view.state.but(prompt=assembled.prompt, position=None, tab="playground")

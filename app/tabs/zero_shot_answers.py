@@ -9,7 +9,7 @@ from app.components.prompt_parts import KINDS, PromptPart, prompt_parts_value
 from app.service.scaling import unit_of
 from app.service.view import View
 from app.service.zero_shot import Answer, Assembled, Compared, Comparison, Failed, Outcome, TaskRun
-from app.tabs.zero_shot_form import Form, example_named
+from app.service.zero_shot_choice import Chosen
 from app.text import Words
 from gpt2_core.config import SIZES
 from gpt2_core.tasks import Notice, Part, Task
@@ -92,10 +92,10 @@ def problem_value(t: Words, problem: str) -> dict:
 # ---- answers ------------------------------------------------------------------------------------------------------------
 
 
-def columns_value(t: Words, view: View, form: Form, runs: Sequence[TaskRun], found: Sequence[Outcome | str]) -> dict:
+def columns_value(t: Words, view: View, chosen: Chosen, runs: Sequence[TaskRun], found: Sequence[Outcome | str]) -> dict:
     """A column per run. What has no outcome yet is a sentence on what it waits for."""
-    example = example_named(form.task, form.example)
-    note = t("zero_shot.expected", answer=example.answer.rstrip(".")) if example is not None and example.answer else ""
+    answer = "" if chosen.own else chosen.example.answer.rstrip(".")
+    note = t("zero_shot.expected", answer=answer) if answer else ""
     columns = [_column(t, view, run, outcome) for run, outcome in zip(runs, found, strict=True)]
     return model_columns_value(columns, label=t("zero_shot.answers_label"), note=note)
 

@@ -106,10 +106,12 @@ def test_zero_shot(view, capsys):
     for name in ("finish", "resolve"):
         task = TASKS[name]
         values = {f.name: f.default for f in task.fields} | dict(task.examples[0].values)
-        (run,) = zero_shot.task_runs(view, ["glass-2m"])
-        assert zero_shot_evidence.evidence(view, task, values, ["glass-2m"]).rows == []
-        outcome = list(zero_shot.outcomes(view, run, task, values))[-1]
-        panel = zero_shot_evidence.evidence(view, task, values, ["glass-2m"])
+        settings = (("zero_shot.task", name), ("zero_shot.example", task.examples[0].name))
+        asking = View(view.store, view.state.but(settings=settings))
+        (run,) = zero_shot.task_runs(asking, ["glass-2m"])
+        assert zero_shot_evidence.evidence(asking).rows == []
+        outcome = list(zero_shot.outcomes(asking, run, task, values))[-1]
+        panel = zero_shot_evidence.evidence(asking)
         printed = run_here(panel.code, capsys)
         if name == "finish":
             assert panel.rows[0][3] == outcome.answer == printed.strip()

@@ -1,4 +1,4 @@
-"""The zero-shot tab: prompts as assembled, answers and candidates against direct calls, and the tab in a browser."""
+"""The zero-shot tab: prompts as assembled, answers and candidates against direct calls."""
 
 import math
 import re
@@ -8,15 +8,14 @@ import pytest
 from app.components.model_columns import Bar, Bars, ModelColumn, model_columns_value
 from app.components.prompt_parts import PromptPart, marked, prompt_parts_value
 from app.service import zero_shot as service
+from app.service import zero_shot_choice as choice
 from app.service.view import View
 from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
 from app.tabs import zero_shot as tab
-from app.tabs import zero_shot_form as forms
-from app.tabs.zero_shot_answers import columns_value, notice_text, paper_value, part_labels
-from app.tabs.zero_shot_form import OWN, Filled, settle
-from app.text import EN, KO, words, zero_shot
+from app.tabs.zero_shot_answers import columns_value, notice_text, part_labels
+from app.text import words
 from gpt2_core.config import GPT2Config
 from gpt2_core.continuation import logprob_of
 from gpt2_core.generate import generate
@@ -37,7 +36,7 @@ def view_of(store, **changes) -> View:
 
 
 def books(task):
-    return forms.full_values(task, forms.first_example(task, "books").values)
+    return choice.full_values(task, choice.first_example(task, "books").values)
 
 
 def last(view, run, task, values):
@@ -177,8 +176,7 @@ def test_edits_act_on_the_answer_and_the_unedited_one_stands_beside_it(store):
     edited, plain = service.task_runs(view, [NAME])
     unedited = last(view_of(store), service.task_runs(view_of(store), [NAME])[0], task, books(task))
     assert last(view, plain, task, books(task)).raw == unedited.raw != last(view, edited, task, books(task)).raw
-    form = settle(None, Filled("", "", "books", "en", NAME), None, [""] * 3, [], [NAME])
-    value = columns_value(T, view, form, [edited, plain], ["", ""])
+    value = columns_value(T, view, choice.chosen(view), [edited, plain], ["", ""])
     assert [c["title"] for c in value["columns"]] == ["glass-7m, edited", "glass-7m, without the edits"]
 
 
@@ -202,138 +200,9 @@ def test_stopping_keeps_what_was_written_and_says_so(store):
     task, view = TASKS["finish"], view_of(store, plan=Plan((Edit.zero("z", 0),)))
     first, second = service.task_runs(view, [NAME])
     half = list(service.outcomes(view, first, task, books(task)))[2]
-    form = settle(None, Filled("", "", "books", "en", NAME), None, [""] * 3, [], [NAME])
-    value = columns_value(T, view, form, [first, second], [half, T("zero_shot.queued")])
+    value = columns_value(T, view, choice.chosen(view), [first, second], [half, T("zero_shot.queued")])
     assert [c["state"] for c in value["columns"]] == ["running", "waiting"]
     stopped = tab._stopped(view.state, value)
     assert [c["state"] for c in stopped["columns"]] == ["done", "done"] and stopped["id"] != value["id"]
     assert stopped["columns"][0]["blocks"] == value["columns"][0]["blocks"]
     assert stopped["columns"][0]["status"].endswith("s, stopped") and stopped["columns"][1]["status"] == "stopped"
-
-
-# ---- the form -----------------------------------------------------------------------------------------------------------------
-
-
-def test_the_form_opens_on_an_example_that_suits_the_model():
-    form = settle(None, Filled("", "", "books", "en", NAME), None, [""] * 3, [], [NAME])
-    assert (form.task.name, form.example, form.models) == ("finish", "stranger", [NAME]) and form.refill
-    form = settle(None, Filled("", "", "released", "en", "gpt2"), None, [""] * 3, [], [NAME, "gpt2"])
-    assert (form.task.name, form.example, form.models) == ("summarise", "ferry", ["gpt2"])
-
-
-def test_what_was_typed_stays_and_untouched_examples_follow_the_model():
-    task = TASKS["answer"]
-    example = forms.first_example(task, "books")
-    texts = [example.values["pairs"], example.values["question"], ""]
-    filled = Filled("answer", "parlour", "books", "en", NAME)
-    other = Filled("answer", "parlour", "released", "en", "gpt2")
-    followed = settle(filled, other, None, texts, [NAME], [NAME, "gpt2"])
-    assert followed.example == "science" and followed.refill and followed.models == ["gpt2"]
-    own = settle(filled, filled, None, [texts[0], "Who sang?", ""], [NAME], [NAME])
-    assert own.example == OWN and not own.refill and own.values["question"] == "Who sang?"
-    mine, moved = Filled("answer", OWN, "books", "en", NAME), Filled("answer", OWN, "released", "en", "gpt2")
-    stays = settle(mine, moved, None, [texts[0], "Who sang?", ""], [NAME], [NAME, "gpt2"])
-    assert not stays.refill and stays.values["question"] == "Who sang?"
-    chosen = settle(filled, Filled("answer", "moon", "books", "en", NAME), None, texts, [NAME], [NAME])
-    assert chosen.refill and chosen.values["question"] == "who was the first man to walk on the moon"
-
-
-def test_what_the_boxes_were_filled_for_survives_the_browser_and_nonsense_does_not():
-    filled = Filled("answer", OWN, "books", "ko", NAME)
-    assert Filled.from_text(filled.to_text()) == filled
-    assert Filled.from_text("") is Filled.from_text(None) is Filled.from_text("a\nb\nc\nd\ne") is None
-
-
-def test_every_task_fits_into_the_pool_and_has_its_sentences():
-    for task in TASKS.values():
-        assert len(forms.text_fields(task)) <= forms.POOL and len(task.fields) - len(forms.text_fields(task)) <= 1
-        for lang in ("en", "ko"):
-            t = words(lang)
-            forms.example_choices(t, task, "books")
-            paper_value(t, task)
-            assert all(t(f"zero_shot.field_{field.name}") for field in task.fields)
-            assert all(t(f"zero_shot.option_{option}") for field in task.fields for option in field.options)
-            part_labels(t, task.assemble(books(task)))
-    assert zero_shot.EN.keys() == zero_shot.KO.keys() <= EN.keys() == KO.keys()
-
-
-def test_the_papers_numbers_stand_beside_the_task():
-    value = paper_value(T, TASKS["read"])
-    assert "1542M (1558M): CoQA, development set 55 F1." in value["what"] and "human 89" in value["help"]
-
-
-# ---- in the browser ---------------------------------------------------------------------------------------------------------------
-
-
-def painted(page, name):
-    page.wait_for_selector(f"#gb_zero_shot_{name} [data-painted]")
-    return page.locator(f"#gb_zero_shot_{name}")
-
-
-def opened(page, url):
-    page.goto(f"{url}/?tab=zero_shot&lang=en")
-    painted(page, "answers")
-    return page
-
-
-def choose(page, dropdown, label):
-    page.click(f"#gb_zero_shot_{dropdown} input")
-    page.get_by_role("option", name=label, exact=False).first.click()
-
-
-def prompt_in_view(page):
-    return page.eval_on_selector_all("#gb_zero_shot_parts .gb-pp-text", "nodes => nodes.map(n => n.textContent).join('')")
-
-
-@pytest.mark.browser
-def test_the_tab_opens_with_an_answered_example(browser_page, page_url):
-    page = opened(browser_page, page_url)
-    example = forms.example_named(TASKS["finish"], "stranger")
-    assert prompt_in_view(page) == example.values["passage"]
-    column = page.locator("#gb_zero_shot_answers .gb-mc-column")
-    assert column.locator(".gb-mc-main .gb-mc-text").inner_text() == example.answer
-    assert "generated by glass-7m" in column.inner_text()
-
-
-@pytest.mark.browser
-def test_choose_type_stream_and_open_in_the_workbench(browser_page, page_url):
-    page = opened(browser_page, page_url)
-    choose(page, "task", "Answer a question")
-    page.wait_for_function("document.querySelectorAll('#gb_zero_shot_parts .gb-pp-part').length === 5")
-    pairs = forms.example_named(TASKS["answer"], "parlour").values["pairs"]
-    assert prompt_in_view(page) == f"{pairs}\nQ: Who sat at the window?\nA:"
-    box = page.locator("#gb_zero_shot_field_1 textarea")
-    box.press("ControlOrMeta+a")
-    box.press_sequentially("Who sat by the river?")
-    page.wait_for_function("document.querySelector('#gb_zero_shot_parts').textContent.includes('by the river?')")
-    page.wait_for_selector("#gb_zero_shot_answers .gb-mc-old")
-    box.press("ControlOrMeta+a")
-    box.press("Backspace")
-    page.wait_for_selector("#gb_zero_shot_parts .gb-pp-problem:not([hidden])")
-    box.fill("Who sat by the river?")  # as if pasted with the mouse
-    page.wait_for_selector("#gb_zero_shot_parts .gb-pp-problem", state="hidden")
-    page.evaluate(
-        "window.seen = []; new MutationObserver(() => window.seen.push("
-        "document.querySelector('#gb_zero_shot_answers .gb-mc-block:nth-of-type(2) .gb-mc-text')?.textContent || ''))"
-        ".observe(document.querySelector('#gb_zero_shot_answers'), {subtree: true, childList: true})"
-    )
-    page.click("#gb_zero_shot_go")
-    page.wait_for_selector("#gb_zero_shot_answers .gb-mc:not(.gb-mc-old) [data-state='done']")
-    assert len({text for text in page.evaluate("window.seen")}) >= 3  # it grew in view
-    page.click("#gb_zero_shot_open")
-    page.wait_for_function("document.querySelector('#gb_prompt textarea').value.endsWith('Who sat by the river?\\nA:')")
-    assert page.locator("#gb_tab_playground").is_visible()
-
-
-@pytest.mark.browser
-def test_candidates_have_bars_and_a_breakdown(browser_page, page_url):
-    page = opened(browser_page, page_url)
-    choose(page, "task", "Resolve a pronoun")
-    rows = page.locator("#gb_zero_shot_answers .gb-mc-row")
-    page.wait_for_function("document.querySelectorAll('#gb_zero_shot_answers .gb-mc-row').length === 4")
-    assert page.locator("#gb_zero_shot_option").is_visible()
-    assert page.locator("#gb_zero_shot_answers .gb-mc-picked").count() == 2
-    rows.first.hover()
-    tip = page.locator("#gb-tip").inner_text()
-    numbers = [float(x.replace("−", "-")) for x in re.findall(r"-\d+\.\d+", tip)]
-    assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=0.01) and len(numbers) == 8
