@@ -1,14 +1,13 @@
 """The page, put together."""
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from app import api
 from app.components.base import page_head
 from app.components.i18n import I18N
+from app.document import middleware
 from app.examples import examples_for
 from app.figures.palette import stylesheet
-from app.language import LanguageFromAddress
 from app.page import Page
 from app.state import LANGUAGES, TABS, PageState
 from app.store import ModelStore
@@ -103,7 +102,7 @@ def launch_options(store: ModelStore) -> dict:
         "theme": gr.themes.Base(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         "head": page_head() + f"<style>{stylesheet()}</style>",
         "i18n": I18N,
-        "app_kwargs": {"middleware": [Middleware(LanguageFromAddress)]},
+        "app_kwargs": {"middleware": middleware()},
         "ssr_mode": False,
         "run_history": False,
         "footer_links": ["api"],

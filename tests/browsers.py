@@ -18,8 +18,10 @@ def browser_path() -> str | None:
 def served(demo: Any) -> Iterator[str]:
     """A small Gradio page of a test with our pictures on it; its address."""
     from app.components.base import page_head  # here, so that the installer of the browser needs no Gradio
+    from app.document import middleware
 
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, head=page_head(), run_history=False)
+    served_too = {"middleware": middleware()}
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, head=page_head(), app_kwargs=served_too, run_history=False)
     try:
         yield url
     finally:

@@ -15,8 +15,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text
-from app.components.packing import canvas_component
+from app.components.base import chosen_text, html_component
 from app.components.sealed import sealed
 
 TEXT_KEYS = (
@@ -80,7 +79,7 @@ def anatomy_map_value(
 
 def anatomy_map(elem_id: str, **kwargs: Any) -> gr.HTML:
     """The component. Event `pointselect` {point, layer, head} by click, Enter and arrow keys; head is null outside heads."""
-    return canvas_component("anatomy_map", elem_id, scripts=("anatomy_draw",), **kwargs)
+    return html_component("anatomy_map", elem_id, **kwargs)
 
 
 def _short(values: Any) -> list:

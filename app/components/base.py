@@ -13,9 +13,9 @@ What Gradio 6.31 does, and therefore what a component's script must do:
 - The content of a tab is created when the tab is first shown. Values that arrived earlier are in `props` by then. Later the
   tab is only hidden (`display: none`): sizes read 0, so a picture that measures itself needs a ResizeObserver.
 - Dark mode is a class on `<body>`, without any event: use `Glassbox.onTheme(redraw, element)`.
-- `css_template` is nested in a rule for this one element and passes through Handlebars and a JavaScript template first, so
-  backslashes, backticks, `${` and two opening braces are refused here.
-- A listener `component.my_event(...)` exists only when the script contains the quoted name. Gradio's default `trigger_mode="once"`
+- `css_template` is filled in and put into the document anew at every change of a prop, and every instance carries its own copy of it and
+  of `js_on_load`. So neither is used: scripts and styles come once, with the document (`app.components.bundle`, `app.document`).
+- A listener `component.my_event(...)` exists only when `js_on_load` contains the quoted name. Gradio's default `trigger_mode="once"`
   drops an event that comes while the last one is being answered, and "always_last" runs again with the data of the FIRST one
   (measured: positions 2..6 in a row arrive as 2 and 2). A listener for a selection therefore passes `trigger_mode="multiple"` and
   keeps the queue's default of one at a time, which answers in order; scripts send one event for a burst of arrow keys.
@@ -24,33 +24,22 @@ What Gradio 6.31 does, and therefore what a component's script must do:
 import hashlib
 import json
 import math
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 
 import gradio as gr
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-_PRELUDE = "if (!window.Glassbox) throw new Error('assets/js/common.js is missing: launch with head=page_head()');\n"
+from app.components import bundle
 
 
-@cache
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def html_component(name: str, elem_id: str, value: dict | None = None, **kw) -> gr.HTML:
+def html_component(name: str, elem_id: str, value: dict | None = None, *, events: Sequence[str] = (), **kw) -> gr.HTML:
     """The picture whose script is `assets/js/<name>.js` and whose style, if any, is `assets/css/<name>.css`.
 
-    Further keywords go to `gr.HTML`. Raises ValueError when the style has characters that Gradio's template would interpret, and
-    FileNotFoundError when there is no such script.
+    events: those it has besides the ones that its script names. Further keywords go to `gr.HTML`. Raises ValueError when there is
+    no such script.
     """
-    style = ASSETS / "css" / f"{name}.css"
-    css = kw.pop("css_template", None) or (_read(style) if style.exists() else "")
-    for forbidden in ("\\", "`", "${", "{{"):
-        if forbidden in css:
-            raise ValueError(
-                f"The style of {name!r} contains {forbidden!r}, which Gradio's template interprets; write it without."
-            )
+    if name not in bundle.kinds():
+        raise ValueError(f"got a component {name!r}, which has no script assets/js/{name}.js; write one.")
+    named = " ".join(f"'{event}'" for event in (*bundle.events(name), *events))
     options = {
         "html_template": "<div class='gb-host'></div>",
         "apply_default_css": False,
@@ -59,19 +48,17 @@ def html_component(name: str, elem_id: str, value: dict | None = None, **kw) -> 
     } | kw
     return gr.HTML(
         value=value,
-        css_template=css,
-        js_on_load=_PRELUDE + _read(ASSETS / "js" / f"{name}.js"),
+        js_on_load=f"Glassbox.mount.{name}(element, trigger, props, watch); // {named}",
         elem_id=elem_id,
+        elem_classes=f"gb-of-{name}",
         **options,
     )
 
 
 def page_head() -> str:
-    """What `launch(head=...)` needs: the theme and the helpers that all pictures share.
-
-    The theme goes here and not into `launch(css=...)`, because Gradio rewrites the selectors of that one.
-    """
-    return f"<style>\n{_read(ASSETS / 'theme.css')}{_read(ASSETS / 'page.css')}</style>\n<script>\n{_read(ASSETS / 'js' / 'common.js')}</script>\n"
+    """What `launch(head=...)` needs: the theme. It goes there and not into `launch(css=...)`, whose selectors Gradio rewrites."""
+    theme = "".join((bundle.ASSETS / f"{name}.css").read_text(encoding="utf-8") for name in ("theme", "page"))
+    return f"<style>\n{theme}</style>\n"
 
 
 def content_id(content: dict) -> str:

@@ -21,9 +21,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, content_id, probability, with_id
+from app.components.base import chosen_text, content_id, html_component, probability, with_id
 from app.components.next_token import scale_for
-from app.components.packing import canvas_component, grey_png, pack
+from app.components.packing import grey_png, pack
 from app.components.prompt_parts import marked
 
 ROLES = ("previous_token", "duplicate_token", "induction")
@@ -94,7 +94,7 @@ def film_value(
 
 def film(elem_id: str, **kwargs: Any) -> gr.HTML:
     """The component. Events `filmframe` {frame}, when the slider comes to rest, and `filmhead` {layer, head}."""
-    return canvas_component("film", elem_id, scripts=("film_chart", "film_heads", "film_words"), **kwargs)
+    return html_component("film", elem_id, **kwargs)
 
 
 def packed_patterns(patterns: np.ndarray) -> np.ndarray:

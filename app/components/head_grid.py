@@ -23,8 +23,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, content_id, with_id
-from app.components.packing import canvas_component, grey_png
+from app.components.base import chosen_text, content_id, html_component, with_id
+from app.components.packing import grey_png
 
 Head = tuple[int, int]
 TEXT_KEYS = (
@@ -106,7 +106,7 @@ def head_grid_value(
 
 def head_grid(elem_id: str, **kwargs: Any) -> gr.HTML:
     """The component. Event `headselect` with {layer, head} on click, Enter and arrow keys. Its picture is its panel's to save."""
-    return canvas_component("head_grid", elem_id, **kwargs)
+    return html_component("head_grid", elem_id, **kwargs)
 
 
 def _pooled(patterns: Iterable[np.ndarray], positions: int, block: int, hide_first: bool, largest: float) -> np.ndarray:

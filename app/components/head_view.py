@@ -17,8 +17,8 @@ from typing import Any, Literal
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, content_id, with_id
-from app.components.packing import canvas_component, pack, unpack
+from app.components.base import chosen_text, content_id, html_component, with_id
+from app.components.packing import pack, unpack
 
 EXACT_UP_TO = 256
 TEXT_KEYS = (
@@ -95,7 +95,7 @@ def head_view(elem_id: str, **kwargs: Any) -> gr.HTML:
     """The component. Event `cellselect` with {query, key} on click and Enter; `key` is None when only a query was chosen.
 
     Its picture is its panel's to save."""
-    return canvas_component("head_view", elem_id, scripts=("head_view_draw", "head_view_picture"), **kwargs)
+    return html_component("head_view", elem_id, **kwargs)
 
 
 def _weights(weights: np.ndarray, causal: bool, largest: float) -> dict[str, Any]:

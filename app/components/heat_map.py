@@ -22,8 +22,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, with_id
-from app.components.packing import canvas_component, pack
+from app.components.base import chosen_text, html_component, with_id
+from app.components.packing import pack
 
 Cell = tuple[int, int]
 TEXT_KEYS = ("label", "hover", "not_yet", "marked", "keys")
@@ -90,7 +90,7 @@ def heat_map_value(
 def heat_map(elem_id: str, value: dict | None = None, **kwargs: Any) -> gr.HTML:
     """The component. Event `cellselect` with `event.row` and `event.col` on click, Enter and arrow keys; listeners pass
     `event_data=True` to `Page.changes`."""
-    return canvas_component("heat_map", elem_id, value=value, **kwargs)
+    return html_component("heat_map", elem_id, value=value, **kwargs)
 
 
 def _largest(table: np.ndarray, center: float) -> float:

@@ -20,8 +20,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.components.base import chosen_text, with_id
-from app.components.packing import canvas_component, pack
+from app.components.base import chosen_text, html_component, with_id
+from app.components.packing import pack
 
 COLORS = ("probability", "entropy", "rank")
 TEXT_KEYS = (
@@ -89,7 +89,7 @@ def lens_table_value(
 
 def lens_table(elem_id: str, **kwargs: Any) -> gr.HTML:
     """The component. Event `cellselect` {row, pos} on click, Enter and arrow keys; `row` counts the caller's rows."""
-    return canvas_component("lens_table", elem_id, **kwargs)
+    return html_component("lens_table", elem_id, **kwargs)
 
 
 class _Words:

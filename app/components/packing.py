@@ -1,4 +1,4 @@
-"""Numbers on their way to the browser: grey pictures and packed arrays, and the component that paints them.
+"""Numbers on their way to the browser: grey pictures and packed arrays.
 
 A component's value is a JSON dict that travels uncompressed, so large arrays are packed here: 8-bit tensors as a grey PNG,
 everything else as deflated bytes in base64 (the browser unpacks them with `DecompressionStream`). Their twin in the browser is assets/js/pixels.js.
@@ -10,11 +10,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import gradio as gr
 import numpy as np
 from PIL import Image
-
-from app.components.base import ASSETS, html_component
 
 
 def grey_png(values: np.ndarray) -> str:
@@ -39,11 +36,3 @@ def unpack(packed: Mapping[str, Any]) -> np.ndarray:
     """The array that `pack` was given."""
     raw = zlib.decompress(base64.b64decode(packed["data"]))
     return np.frombuffer(raw, np.dtype(packed["dtype"]).newbyteorder("<")).reshape(packed["shape"])
-
-
-def canvas_component(name: str, elem_id: str, scripts: tuple[str, ...] = (), **kwargs: Any) -> gr.HTML:
-    """`html_component` whose script may use `Glassbox.pixels` and what `scripts` (names in assets/js) add to it."""
-    component = html_component(name, elem_id, **kwargs)
-    helpers = [(ASSETS / "js" / f"{script}.js").read_text(encoding="utf-8") for script in ("pixels", *scripts)]
-    component.js_on_load = "\n".join([*helpers, component.js_on_load])
-    return component

@@ -19,10 +19,7 @@ def refresher_value(tab: str) -> dict:
 
 def refresher(elem_id: str, tabs: Sequence[str], **kw) -> gr.HTML:
     """Takes no room on the page. An event `refresh_<tab>` for each of `tabs`."""
-    component = html_component("refresher", elem_id, **kw)
-    # Gradio knows an event by its quoted name in the script.
-    component.js_on_load += "/* " + " ".join(f"'{event_name(tab)}'" for tab in tabs) + " */\n"
-    return component
+    return html_component("refresher", elem_id, events=[event_name(tab) for tab in tabs], **kw)
 
 
 def event_name(tab: str) -> str:

@@ -1,5 +1,5 @@
 /* Numbers into pixels: unpack what app/components/packing.py packed, colour it, shrink it without losing the strong cells.
-   Put in front of the components that paint values; adds itself to window.Glassbox once. */
+   For the components that paint values. */
 window.Glassbox.pixels = window.Glassbox.pixels || (() => {
   "use strict";
   const G = window.Glassbox;

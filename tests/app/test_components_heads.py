@@ -12,7 +12,7 @@ import pytest
 from browsers import served
 from PIL import Image
 
-from app.components import base, head_grid, head_view, lens_table
+from app.components import bundle, head_grid, head_view, lens_table
 from app.components.head_grid import head_grid_value, pool_patterns
 from app.components.head_view import head_view_value, read_weights
 from app.components.lens_table import lens_table_value, sampled_rows
@@ -237,7 +237,7 @@ def test_impossible_values_are_refused(build):
 @pytest.mark.parametrize("module", MODULES)
 def test_scripts_use_exactly_the_sentences_they_declare(module):
     name = module.__name__.rsplit(".", 1)[-1]
-    script = "".join(path.read_text() for path in sorted((base.ASSETS / "js").glob(f"{name}*.js")))
+    script = "".join(path.read_text() for path in sorted((bundle.ASSETS / "js").glob(f"{name}*.js")))
     used = set(re.findall(r"(?:\bt|\.text)\.(\w+)", script)) & set(TEXT)
     unknown = set(re.findall(r"value\.text\.(\w+)", script)) - set(module.TEXT_KEYS)
     indexed = {

@@ -1,9 +1,9 @@
 """The text components: their value builders, and the pictures in a real browser."""
 
 import json
+import math
 import re
 import time
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from browsers import served
 
 from app.components import alternatives as alts
-from app.components import base, edit_chips, next_token, token_strip
+from app.components import bundle, edit_chips, next_token, token_strip
 from app.components.alternatives import Chosen, alternatives_value
 from app.components.edit_chips import EditChip, edit_chips_value
 from app.components.next_token import NextToken, next_token_value, scale_for
@@ -36,7 +36,7 @@ def rows(ps, before=None):
 
 def shaded_value(**kw):
     tokens = [StripToken(i, word, shade=i / 10, before=i / 20) for i, word in enumerate(WORDS)]
-    return token_strip_value(tokens, text=TEXT, label="shaded", legend=Legend("p", "0", "1"), export="shaded", **kw)
+    return token_strip_value(tokens, text=TEXT, label="shaded", legend=Legend("p", "0", "1"), **kw)
 
 
 # ---- builders -----------------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_each_component_names_the_sentence_that_is_missing():
 @pytest.mark.parametrize("module", MODULES)
 def test_scripts_use_exactly_the_sentences_they_declare(module):
     name = module.__name__.rsplit(".", 1)[-1]
-    script = (base.ASSETS / "js" / f"{name}.js").read_text()
+    script = (bundle.ASSETS / "js" / f"{name}.js").read_text()
     used = set(re.findall(r"value\.text\.(\w+)", script))
     if "value.text[kind]" in script:
         used |= {"generated", "continued"}
@@ -117,11 +117,6 @@ def test_edits_are_numbered_in_the_order_of_the_plan():
     assert value["edits"] == [{"index": 0, "label": "a", "title": ""}, {"index": 1, "label": "b", "title": "why"}]
 
 
-def test_styles_that_gradio_would_interpret_are_refused():
-    with pytest.raises(ValueError, match="interprets"):
-        base.html_component("edit_chips", "x", css_template=".a::after {content: '\\201c'}")
-
-
 def _luminance(colour):
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
@@ -134,7 +129,7 @@ def _contrast(a, b):
 
 
 def _palettes():
-    css = (base.ASSETS / "theme.css").read_text()
+    css = (bundle.ASSETS / "theme.css").read_text()
     read = lambda block: dict(re.findall(r"--gb-([\w-]+): (#[0-9a-f]{6})", block))  # noqa: E731
     light = read(css[css.index(":root {") : css.index(".dark {")])
     return {"light": light, "dark": light | read(css[css.index(".dark {") : css.index(":root body")])}
@@ -158,6 +153,8 @@ def test_text_has_aa_contrast_and_scales_are_monotone(mode):
     assert colours["seq-0"] == colours["zero"] == colours["panel"]
 
 
+PICTURE = "[...document.querySelectorAll('#prose *')].find((node) => node.gbPicture).gbPicture()"
+
 # ---- browser ------------------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +168,7 @@ def _page_under_test():
     def stream():
         for n in range(1, 41):
             tokens = [StripToken(i, f"·w{i}", kind="generated") for i in range(n)]
-            yield token_strip_value(tokens, text=TEXT, label="generated", inline=True, export="generated")
+            yield token_strip_value(tokens, text=TEXT, label="generated", inline=True)
 
     long = token_strip_value(
         [StripToken(i, f"·w{i}", shade=i / 1024) for i in range(1024)], text=TEXT, label="long", selected=1000
@@ -259,10 +256,7 @@ def test_after_quick_keys_the_server_knows_the_last_choice(page):
 def test_a_saved_picture_still_says_what_the_model_wrote(page):
     page.locator("#more").click()
     page.wait_for_function("document.querySelectorAll('#prose .gb-tok').length === 40", timeout=60_000)
-    page.locator("#prose .gb-export").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("menuitem", name="SVG").click()
-    svg = Path(waiting.value.path()).read_text()
+    svg = page.evaluate(PICTURE)
     assert "&#60;generated&#62;" in svg and svg.count("<line ") == 41  # forty tokens and the key
 
 
@@ -340,41 +334,27 @@ def test_dark_mode_repaints_with_the_other_scale(page):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["PNG", "SVG", "CSV", "JSON"])
-def test_export_gives_files_with_the_content(page, tmp_path, kind):
-    page.locator("#prose .gb-export").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("menuitem", name=kind).click()
-    path = tmp_path / waiting.value.suggested_filename
-    waiting.value.save_as(path)
-    assert path.name == f"shaded.{kind.lower()}"
-    _check_file(path, kind)
+def test_a_picture_is_whole_and_several_stand_below_each_other(page):
+    import xml.etree.ElementTree as ET
 
+    def texts(svg):
+        return [node.text for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
-def _check_file(path: Path, kind: str):
-    if kind == "PNG":
-        from PIL import Image
-
-        with Image.open(path) as image:
-            colours = image.convert("RGB").getcolors(1 << 20)
-            assert image.width > 600 and len(colours) > 20
-    elif kind == "SVG":
-        import xml.etree.ElementTree as ET
-
-        texts = [node.text for node in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")]
-        assert texts[: len(WORDS)] == WORDS
-        assert "var(--" not in path.read_text()
-    elif kind == "CSV":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        assert lines[0] == "position,token,kind,edited,shade,shade_before" and lines[3] == "2,·the,prompt,0,0.2,0.1"
-    else:
-        assert json.loads(path.read_text())["id"] == shaded_value()["id"]
+    one = page.evaluate(PICTURE)
+    assert texts(one)[: len(WORDS)] == WORDS and "var(--" not in one
+    assert page.evaluate(f"Glassbox.svgStack([{PICTURE}])") == one
+    two = page.evaluate(f"Glassbox.svgStack([{PICTURE}, {PICTURE}])")
+    assert texts(two) == 2 * ["shaded", *texts(one)]
+    made = f"Glassbox.svgToPng({json.dumps(two)}).then(createImageBitmap).then((image) => [image.width, image.height])"
+    png = page.evaluate(made)
+    size = [float(re.search(rf'<svg[^>]*? {side}="([\d.]+)"', one)[1]) for side in ("width", "height")]
+    assert png == [2 * math.ceil(size[0]), pytest.approx(4 * (size[1] + 28), abs=2)] and size[0] > 300
 
 
 @pytest.mark.browser
 def test_address_takes_exactly_the_given_parameters(page):
-    page.evaluate("Glassbox.syncUrl({prompt: 'a & b', layer: 0, empty: '', none: null})")
-    assert page.evaluate("location.search") == "?prompt=a+%26+b&layer=0"
+    page.evaluate("Glassbox.syncUrl('prompt=a+%26+b&s.neurons.plus=')")  # an emptied box is a choice too
+    assert page.evaluate("location.search") == "?prompt=a+%26+b&s.neurons.plus="
 
 
 @pytest.mark.browser

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browsers import served
 
-from app.components import base
+from app.components import bundle
 from app.components.heat_map import TEXT_KEYS, heat_map, heat_map_value
 from app.components.packing import unpack
 from app.text import words
@@ -62,7 +62,7 @@ def test_impossible_values_are_refused(wrong):
 
 
 def test_the_script_uses_exactly_the_sentences_it_declares():
-    script = (base.ASSETS / "js" / "heat_map.js").read_text()
+    script = (bundle.ASSETS / "js" / "heat_map.js").read_text()
     assert set(re.findall(r"(?:\bt|\.text)\.(\w+)", script)) & set(TEXT) == set(TEXT_KEYS) == set(TEXT)
 
 

@@ -7,14 +7,13 @@ import gradio as gr
 import pytest
 from gradio.helpers import special_args
 
-from app.language import SCRIPT
 from app.page import Notice, Page
 from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
 from app.tabs.edit_form import _add, read_positions
 from app.tabs.header import switch_bos
-from app.tabs.playground import read_knobs
+from app.tabs.playground_knobs import read_knobs
 from app.text import words
 from app.ui import build, first_state
 from interp.edits import Edit, Plan
@@ -169,10 +168,6 @@ def test_a_wrong_address_keeps_its_language(store, query):
     state, said = first_state(store, request({**query, "lang": "ko"}))
     assert state.lang == "ko" and state.prompt and said
     assert first_state(store, request({**query, "lang": "fr"}, "ko-KR,en"))[0].lang == "ko"
-
-
-def test_the_browser_is_only_told_of_languages_there_are():
-    assert b"if (['en', 'ko'].includes(lang)) for (" in SCRIPT and SCRIPT.count(b"LANGUAGES") == 0
 
 
 # ---- nothing is cut off in silence ----------------------------------------------------------------------------------------------
