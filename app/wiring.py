@@ -62,10 +62,15 @@ def event_data_of(value: Any) -> Any:
     return SimpleNamespace(**value._data) if isinstance(value, gr.EventData) else value
 
 
-def stops(button: gr.Button, running: Any, fn: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
-    """A Stop button: ends an event and then paints what fn gives.
+def ended(listener: Callable[..., Any], running: Any) -> Any:
+    """Ends an event that runs: when Stop is pressed, or when what it was asked for changes, so that it cannot paint over the newer.
 
-    Gradio sends an event's own function along with its cancelling; in a row, a late picture of what was ended cannot overwrite fn's.
+    Gradio sends an event's own function along with its cancelling; what is to be painted comes behind, `ended(...).then(...)`, where
+    no late picture of what was ended can overwrite it.
     """
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    return button.click(None, cancels=[running], trigger_mode="multiple", **quiet).then(fn, inputs, outputs, **quiet)
+    return listener(None, cancels=[running], trigger_mode="multiple", show_progress="hidden", api_visibility="private")
+
+
+def stops(button: gr.Button, running: Any, fn: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
+    """A Stop button: ends an event and then paints what fn gives."""
+    return ended(button.click, running).then(fn, inputs, outputs, show_progress="hidden", api_visibility="private")

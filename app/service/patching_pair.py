@@ -5,7 +5,6 @@ a sweep depends on is in one frozen `Question`, which is therefore the key of it
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from gpt2_core.streaming import end_id
-from gpt2_core.tokenizer import Tokenizer
 from interp import prompt_sets
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
@@ -94,9 +92,10 @@ RELEASED = (
 )
 
 
-@cache
-def _drawn(name: str, tokenizer: Tokenizer, n: int) -> prompt_sets.PromptSet:
-    return prompt_sets.build(name, tokenizer, n, 0, **SET_OPTIONS.get(name, {}))
+def drawn(view: View, name: str, n: int) -> prompt_sets.PromptSet:
+    """The first n pairs of a template, seed 0."""
+    compute = lambda: prompt_sets.build(name, view.model.tokenizer, n, 0, **SET_OPTIONS.get(name, {}))  # noqa: E731
+    return view.store.result((view.state.model, "patching pairs", name, n), compute)
 
 
 def chosen_pair(view: View) -> Pair:
@@ -110,9 +109,9 @@ def chosen_pair(view: View) -> Pair:
         ids = [tokenizer.encode(answer) for answer in answers]
         both = ((ids[0][0],), (ids[1][0],)) if all(len(i) == 1 for i in ids) else ((), ())
         return Pair(clean, corrupted, *both)
-    drawn = _drawn(name, tokenizer, NUMBER.of(view.state) + 1)
-    pair = drawn.pairs[-1]
-    return Pair(pair.clean.text, pair.corrupted.text, pair.correct, pair.wrong, drawn.metric)
+    several = drawn(view, name, NUMBER.of(view.state) + 1)
+    pair = several.pairs[-1]
+    return Pair(pair.clean.text, pair.corrupted.text, pair.correct, pair.wrong, several.metric)
 
 
 def pair_of(view: View) -> Pair:

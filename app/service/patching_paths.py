@@ -39,7 +39,7 @@ def receiver_head(view: View) -> tuple[int, int]:
     name = HEAD.of(view.state)
     if name:
         parts = name.removeprefix("L").split("H")
-        if len(parts) == 2 and all(part.isdigit() for part in parts):
+        if len(parts) == 2 and all(part.isdecimal() for part in parts):
             layer, head = map(int, parts)
             if layer < view.config.n_layers and head < view.config.n_heads:
                 return layer, head
@@ -51,9 +51,10 @@ def receiver_head(view: View) -> tuple[int, int]:
     return int(layer), int(head)
 
 
-def methods(view: View) -> tuple[str, str]:
-    """The two that are shown beside each other."""
-    return "exact", APPROXIMATE.of(view.state)
+def methods(view: View) -> tuple[str, ...]:
+    """The two that are shown beside each other. Under edits of the residual stream there is no direct path, and only the exact one."""
+    of_stream = any(edit.component.startswith("resid") for edit in view.state.plan)
+    return ("exact",) if of_stream else ("exact", APPROXIMATE.of(view.state))
 
 
 def cost(view: View) -> Cost:

@@ -1,13 +1,14 @@
 """One question over many pairs: a template's pairs patched one after the other, with intervals, distributions and worst prompts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.service import patching as exact
+from app.service import patching_pair as pairs
 from app.service.patching import Cost
-from app.service.patching_pair import MODE, SET_OPTIONS
+from app.service.patching_pair import MODE
 from app.service.view import View
 from app.setting import Setting
 from interp import patching, prompt_sets
@@ -55,11 +56,8 @@ def asked(view: View) -> SetKey:
 
 
 def drawn(view: View, what: SetKey) -> PromptSet:
-    """The pairs, seed 0."""
-    key = (what.model, "patching pairs", what.name, what.count)
-    return view.store.result(
-        key, lambda: prompt_sets.build(what.name, view.model.tokenizer, what.count, 0, **SET_OPTIONS.get(what.name, {}))
-    )
+    """The pairs."""
+    return pairs.drawn(view, what.name, what.count)
 
 
 def cost(view: View) -> Cost:
@@ -67,9 +65,9 @@ def cost(view: View) -> Cost:
     what = asked(view)
     if view.store.peek(what.key) is not None:
         return exact.NOTHING
-    pairs = drawn(view, what)
-    n = max(len(pair.clean.ids) for pair in pairs.pairs) + what.bos
-    one = patching.estimate(view.model, n, what.part, n_groups=exact.GROUPS, n_read=2 if "logit" in pairs.metric else None)
+    every = drawn(view, what)
+    n = max(len(pair.clean.ids) for pair in every.pairs) + what.bos
+    one = patching.estimate(view.model, n, what.part, n_groups=exact.GROUPS, n_read=2 if "logit" in every.metric else None)
     left = what.count - len(_done(view, what))
     return Cost(one.flops * left, one.bytes, one.seconds * left, one.rows * left)
 
@@ -78,7 +76,7 @@ def begun(view: View) -> Found | None:
     """The pairs that are done; None before there are two."""
     what = asked(view)
     whole = view.store.peek(what.key)
-    return _found(view, what) if whole is None else whole
+    return _found(view, what, _done(view, what)) if whole is None else whole
 
 
 def steps(view: View) -> Iterator[Found | None]:
@@ -86,28 +84,28 @@ def steps(view: View) -> Iterator[Found | None]:
     what = asked(view)
     whole = view.store.peek(what.key)
     if whole is None:
-        done, pairs = _done(view, what), drawn(view, what)
-        rest = PromptSet(
-            pairs.name, pairs.pairs[len(done) :], pairs.metric, pairs.source, pairs.corruption, pairs.seed, pairs.bos_id
-        )
+        done, every = _done(view, what), drawn(view, what)
+        first = len(done)
+        rest = replace(every, pairs=every.pairs[first:])
         analysis = patched(what.part, mode=what.mode, **({"n_groups": exact.GROUPS} if what.part == "neurons" else {}))
-        for step in over(view.model, rest, analysis, what.plan, what.bos):
-            done.append(step)
-            if len(done) % 4 == 2 and len(done) < len(pairs):
-                yield _found(view, what)
-        whole = view.store.result(what.key, lambda: _found(view, what))
-    yield whole  # fmt: skip
+        for number, step in enumerate(over(view.model, rest, analysis, what.plan, what.bos), first):
+            done[number] = step
+            if number % 4 == 1 and number + 1 < len(every):
+                yield _found(view, what, done)
+        whole = view.store.result(what.key, lambda: _found(view, what, done))
+    yield whole
 
 
-def _done(view: View, what: SetKey) -> list[SetStep]:
-    return view.store.result((what.model, "patching set steps", what), list)
+def _done(view: View, what: SetKey) -> dict[int, SetStep]:
+    """The pairs that are done, by their number: whoever else computes the same set at the same time fills in the same."""
+    return view.store.result((what.model, "patching set steps", what), dict)
 
 
-def _found(view: View, what: SetKey) -> Found | None:
-    done = _done(view, what)
-    if len(done) < 2:
+def _found(view: View, what: SetKey, done: dict[int, SetStep]) -> Found | None:
+    steps = [done[number] for number in range(len(done))]
+    if len(steps) < 2:
         return None
-    return Found(collected(view.model, drawn(view, what), done, what.plan, what.bos), len(done), what.count)
+    return Found(collected(view.model, drawn(view, what), steps, what.plan, what.bos), len(steps), what.count)
 
 
 def summary(view: View, found: Found) -> Summary:

@@ -16,6 +16,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs import heads_card, heads_search, heads_weights
 from app.text import Words, words
+from app.wiring import ended
 from interp.ablation import METHODS
 from interp.edits import NO_EDITS
 
@@ -59,28 +60,30 @@ def _overview(page: Page) -> gr.State:
     _choices(page)
     said = panel("gb_heads_table_head")
     table = number_table("gb_heads_table")
-    # What takes long is computed behind the page: `wanted` starts it, `done` draws again.
-    wanted, done = gr.State(""), gr.State(0)
-    page.shows(
-        "heads", [wanted], lambda view: [heads_stages.names(_unasked(view))], depends=lambda s: of_heads(s).but(layer=0, head=0)
-    )
+    # What takes long is computed behind the page: `wanted` starts it, `done` draws again; a change of `subject` ends what was asked for.
+    wanted, done, subject = gr.State(""), gr.State(0), gr.State("")
+    whichever = lambda s: of_heads(s).but(layer=0, head=0)  # noqa: E731
+    page.shows("heads", [wanted, subject], _asked, depends=whichever)
     page.shows("heads", [head, grid, said, table], _values, inputs=[done], depends=of_heads)
-    page.shows("heads", [measure, stop], _offer, inputs=[done], depends=lambda s: of_heads(s).but(layer=0, head=0))
+    page.shows("heads", [measure, stop], _offer, inputs=[done], depends=whichever)
     page.hands_out(head, heads_evidence.scores_evidence)
     page.hands_out(said, heads_evidence.scores_evidence)
 
-    def quick(state: PageState, count: int) -> Iterator[dict]:
+    def quick(state: PageState, count: int) -> Iterator[int]:
         view = View(page.store, state)
-        yield from _measured(view, _unasked(view), count, grid, done)
+        for number, stage in enumerate(_unasked(view), 1):
+            heads_stages.finished(view, stage)
+            yield count + number
 
     def everything(state: PageState, count: int) -> Iterator[dict]:
         view = View(page.store, state)
         yield from _measured(view, heads_stages.waiting(view, service.stages(view)), count, grid, done)
 
     options = {"trigger_mode": "always_last", "concurrency_id": "heads"}
-    page.listen(wanted.change, quick, [page.state, done], [grid, done], **options)
+    page.listen(wanted.change, quick, [page.state, done], [done], **options)
     running = page.listen(measure.click, everything, [page.state, done], [grid, done], concurrency_id="heads")
-    stop.click(None, None, None, cancels=[running], api_visibility="private")
+    ended(stop.click, running)  # what was measured so far stays
+    page.listen(ended(subject.change, running).then, lambda s: _shown_map(View(page.store, s)), [page.state], [grid])
     page.refreshes(done.change)
     page.changes(grid.cellselect, lambda s, event: s.but(layer=int(event.row), head=int(event.col)), event_data=True)
     page.changes(table.rowselect, lambda s, event: _at_row(View(page.store, s), int(event.row)), event_data=True)
@@ -108,6 +111,11 @@ def _choices(page: Page) -> None:
         )
     for setting, component in ((METHOD, method), (METRIC, metric), (REFERENCE, reference)):
         page.control(setting, component)
+
+
+def _asked(view: View) -> list[str]:
+    """What is computed behind the page, and all that the tab wants of this state."""
+    return [heads_stages.names(stages) for stages in (_unasked(view), service.stages(view))]
 
 
 def _unasked(view: View) -> list[heads_stages.Stage]:
@@ -172,6 +180,10 @@ def _values(view: View, done: int) -> list:
         exports=exports[1],
     )
     return [head, _map(view, table), below, _table(view, t, name)]
+
+
+def _shown_map(view: View) -> dict:
+    return _map(view, service.score(view, service.SCORE.of(view.state)))
 
 
 def _any_change(view: View, name: str) -> bool:

@@ -17,6 +17,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs.heads_card import described, listed
 from app.text import Words, words
+from app.wiring import ended
 
 
 def build(page: Page) -> None:
@@ -30,8 +31,13 @@ def build(page: Page) -> None:
     page.control(service.STEPS, steps)
     curve = gr.Plot(show_label=False, elem_id="gb_heads_curve")
     table, grid = number_table("gb_heads_search_table"), heat_map("gb_heads_search_map")
+    subject = gr.State(None)  # a change of it ends a search
     outputs = [head, grid, table, curve]
-    page.shows("heads", outputs, lambda view: _values(view, service.at_hand(view)), depends=_of_search)
+
+    def now(view: View) -> list:
+        return _values(view, service.at_hand(view))
+
+    page.shows("heads", [*outputs, subject], lambda view: [*now(view), repr(_of_search(view.state))], depends=_of_search)
     page.hands_out(head, heads_evidence.search_evidence)
 
     def run(state: PageState) -> Iterator[list]:
@@ -44,7 +50,8 @@ def build(page: Page) -> None:
             yield values
 
     running = page.listen(start.click, run, [page.state], outputs, concurrency_id="heads search")
-    stop.click(None, None, None, cancels=[running], api_visibility="private")
+    ended(stop.click, running)  # what was found so far stays
+    page.listen(ended(subject.change, running).then, lambda s: now(View(page.store, s)), [page.state], outputs)
     page.changes(take.click, lambda s: _taken(View(page.store, s)))
     page.changes(table.rowselect, lambda s, event: _at_round(View(page.store, s), int(event.row)), event_data=True)
     page.changes(grid.cellselect, lambda s, event: s.but(layer=int(event.row), head=int(event.col)), event_data=True)

@@ -12,9 +12,12 @@ from app.page import Notice, Page
 from app.service import neurons as service
 from app.service import neurons_evidence
 from app.service.view import View
+from app.setting import Setting
 from app.state import PageState
 from app.text import Words, words
-from app.wiring import stops
+from app.wiring import ended, stops
+
+OWN = Setting("neurons.own", "")  # the text to search in; empty is the sample
 
 
 def build(page: Page) -> None:
@@ -29,31 +32,36 @@ def build(page: Page) -> None:
                 stop = gr.Button(label("neurons.stop"), interactive=False, scale=0, min_width=90, size="sm", elem_id="gb_neurons_stop")  # fmt: skip
         figure = gr.Plot(show_label=False, scale=4, min_width=300, elem_id="gb_neurons_histogram")
     places = contexts("gb_neurons_contexts")
-    text = gr.State("")  # what was asked for last; empty is the sample
+    subject = gr.State(None)  # a change of it ends a reading
     outputs = [head, places, figure, stop]
 
-    def first(view: View, asked: str) -> list:
+    def first(view: View) -> list:
+        asked = OWN.of(view.state)
         found = service.fired_at_hand(view, asked)
         if found is None and service.seconds(view, asked) <= service.QUICK_SECONDS:
             found = list(service.fired(view, asked))[-1]
-        return _paint(view, asked, found)
+        return [*_paint(view, asked, found), repr(_depends(view.state, "neurons.rank", "neurons.at"))]
 
     def read(state: PageState, asked: str) -> Iterator[list]:
         view = View(page.store, state)
         service.text_of(asked)  # too long: said before anything is done
-        yield [gr.skip(), gr.skip(), gr.skip(), gr.update(interactive=True), asked]
+        yield [gr.skip(), gr.skip(), gr.skip(), gr.update(interactive=True)]
         for found in service.fired(view, asked):
-            yield [*_paint(view, asked, found), asked]
+            yield _paint(view, asked, found)
 
-    page.shows("neurons", outputs, first, inputs=[text], depends=_depends)
-    reading = page.listen(go.click, read, [page.state, own], [*outputs, text], concurrency_id="generation", concurrency_limit=2)
+    page.shows("neurons", [own], lambda view: [OWN.of(view.state)], depends=OWN.of, control=True)
+    page.changes(own.blur, OWN.on, inputs=[own], own_control=True)  # a text counts when it is left
+    page.shows("neurons", [*outputs, subject], first, depends=_depends)
+    reading = page.listen(go.click, read, [page.state, own], outputs, concurrency_id="generation", concurrency_limit=2)
     stops(stop, reading, lambda: gr.update(interactive=False), None, stop)
-    page.changes(places.contextpick, partial(_pick, page), inputs=[text], event_data=True)
-    page.hands_out(head, neurons_evidence.fired_evidence, [text])
+    ended(own.change, reading)  # the subject leaves the text out: pressed in one go, its box is left while the reading begins
+    page.listen(ended(subject.change, reading).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
+    page.changes(places.contextpick, partial(_pick, page), event_data=True)
+    page.hands_out(head, lambda view: neurons_evidence.fired_evidence(view, OWN.of(view.state)))
 
 
-def _depends(state: PageState) -> PageState:
-    kept = tuple(s for s in state.settings if s[0] in ("neurons.rank", "neurons.at"))
+def _depends(state: PageState, *names: str) -> PageState:
+    kept = tuple(s for s in state.settings if s[0] in (names or ("neurons.rank", "neurons.at", OWN.name)))
     return state.but(tab="neurons", layer=0, head=0, film="", frame=None, settings=kept)
 
 
@@ -93,9 +101,9 @@ def _figure(view: View, t: Words, found: service.Fired):
     return activation_histogram(bars.edges, bars.counts, t.section("neurons_histogram"), here=here, open_end=bars.open_end)
 
 
-def _pick(page: Page, state: PageState, asked: str, event: gr.EventData) -> PageState:
+def _pick(page: Page, state: PageState, event: gr.EventData) -> PageState:
     """The place becomes the prompt, up to the token at which the neuron fires; the neuron stays."""
-    view = View(page.store, state)
+    view, asked = View(page.store, state), OWN.of(state)
     found, index = service.fired_at_hand(view, asked), int(event.index)
     if found is None or not 0 <= index < len(found.contexts):
         return state

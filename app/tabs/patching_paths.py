@@ -65,7 +65,8 @@ def _draw(view: View, done: tuple[Paths, ...]) -> list:
     for side, method in enumerate(service.methods(view)):
         found, name = done[side].found if side < len(done) else None, t(f"patching.paths_{method}")
         caption = {"caption": name} if found is not None else {}
-        values.append(map_value(view, t, what, found, shown, label=name, **caption))
+        values.append(gr.update(value=map_value(view, t, what, found, shown, label=name, **caption), visible=True))
+    values += [gr.update(visible=False)] * (len(SIDES) - len(values))
     return [_head(view, t, q, done), *values]
 
 
@@ -77,6 +78,8 @@ def _head(view: View, t: Words, q: pairs.Question, done: tuple[Paths, ...]) -> d
         receiver = t("patching.paths_head", kind=t(f"patching.paths_kind_{kind}"), head=f"L{layer}H{head}")
     ends = pairs.ends(view, q, q.plan)
     said = t("patching.paths_what", receiver=receiver, metric=metric_text(t, view, q), base=number(ends[q.mode == "denoise"]))
+    if len(service.methods(view)) < len(SIDES):
+        said += " " + t("patching.paths_alone")
     badges = [
         Badge(
             t("page.checked" if check.holds else "page.check_failed"),

@@ -17,7 +17,7 @@ from app.tabs.badges import check_badge
 from app.tabs.playground_pictures import percent
 from app.tabs.steering_form import typed
 from app.text import Words, words
-from app.wiring import stops
+from app.wiring import ended, stops
 
 ROWS = 6  # tokens of a contrast that are shown
 ROWS_AT_ONCE = 2  # values computed between two pictures, where the chart takes long
@@ -152,6 +152,7 @@ def _sweep(page: Page) -> None:
         go = gr.Button(page.label("steering.sweep_button"), visible=False, scale=0, min_width=160, elem_id="gb_steering_sweep_go")  # fmt: skip
         stop = gr.Button(page.label("steering.stop"), visible=False, scale=0, min_width=100, elem_id="gb_steering_sweep_stop")
     figure = gr.Plot(show_label=False, elem_id="gb_steering_sweep")
+    subject = gr.State(None)  # a change of it ends a computation
     outputs = [head, figure, go, stop]
     typed(page, service.WATCHED, watched)
 
@@ -159,7 +160,7 @@ def _sweep(page: Page) -> None:
         found = service.sweep_at_hand(view)
         if found is None and service.sweep_seconds(view) <= service.QUICK_SECONDS:
             found = list(service.sweep(view))[-1]
-        return _paint(view, found)
+        return [*_paint(view, found), repr(_only(view.state))]
 
     def compute(state: PageState) -> Iterator[list]:
         view = View(page.store, state)
@@ -167,9 +168,10 @@ def _sweep(page: Page) -> None:
         for found in service.sweep(view, ROWS_AT_ONCE):
             yield _paint(view, found)
 
-    page.shows("steering", outputs, first, depends=_only)
+    page.shows("steering", [*outputs, subject], first, depends=_only)
     computing = page.listen(go.click, compute, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
     stops(stop, computing, lambda: gr.update(visible=False), None, stop)
+    page.listen(ended(subject.change, computing).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
     page.hands_out(head, sweep_evidence)
 
 

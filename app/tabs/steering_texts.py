@@ -13,8 +13,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs import steering_form
 from app.text import Words, words
-
-HIDDEN = {"show_progress": "hidden", "api_visibility": "private"}
+from app.wiring import ended, stops
 
 
 def build(page: Page) -> None:
@@ -52,11 +51,9 @@ def build(page: Page) -> None:
             yield _paint(view, pair)
 
     page.shows("steering", [*outputs, subject], first, depends=_subject)
-    # Gradio sends an event's own function along with its cancelling; in a row, nothing late can overwrite the answer.
     writing = page.listen(go.click, write, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
-    cancel = {"cancels": [writing], "trigger_mode": "multiple", **HIDDEN}
-    stop.click(None, **cancel).then(lambda: gr.update(interactive=False), None, stop, **HIDDEN)
-    page.listen(subject.change(None, **cancel).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
+    stops(stop, writing, lambda: gr.update(interactive=False), None, stop)
+    page.listen(ended(subject.change, writing).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
     page.changes(again.click, lambda s: service.SEED.on(_warm(s), (service.SEED.of(s) + 1) % 10**9))
     page.hands_out(head, text_evidence)
 

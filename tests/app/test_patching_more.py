@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scripts import run_here
+from views import view_of
 
+from app import store as store_module
 from app.evidence import as_json
 from app.figures.patching import Cloud, distribution, exact_and_preview
 from app.service import patching as service
@@ -16,7 +18,6 @@ from app.service import patching_paths as paths
 from app.service import patching_preview as preview
 from app.service import patching_scripts_more as scripts
 from app.service import patching_set as sets
-from app.service.view import View
 from app.settings import Settings
 from app.state import PageState
 from app.store import ModelStore
@@ -29,13 +30,6 @@ from interp.path_patching import Receiver
 @pytest.fixture(scope="module")
 def store():
     return ModelStore(Settings(model="glass-2m"))
-
-
-def view_of(store, *settings, **changes) -> View:
-    state = PageState(model="glass-2m", prompt="The old clock struck twelve").but(**changes)
-    for setting, value in settings:
-        state = setting.on(state, value)
-    return View(store, state)
 
 
 def last(steps):
@@ -123,6 +117,7 @@ def test_paths_end_at_the_chosen_head(store):
     for found in done:  # the last layer's heads come after the receiver
         assert found.found.values[1] == pytest.approx(found.found.base, abs=1e-4)
     head, exact, beside = patching_paths._draw(view, done)
+    exact, beside = exact["value"], beside["value"]
     assert "L1H1" in head["what"] and exact["bound"] == beside["bound"] and exact["caption"] != beside["caption"]
     service.whole(view, service.Asked(pairs.question(view), "z"))
     strongest = service.whole(view, service.Asked(pairs.question(view), "z"))
@@ -131,6 +126,16 @@ def test_paths_end_at_the_chosen_head(store):
     assert far[chosen] == far.max()
     with pytest.raises(ValueError, match="no head of glass-2m; write it as L1H2"):
         paths.receivers(view_of(store, (paths.RECEIVER, "q"), (paths.HEAD, "L9H9")))
+
+
+def test_under_edits_of_the_stream_there_is_the_exact_map_alone(store, capsys):
+    view = view_of(store, plan=Plan((Edit.scale("resid_pre", 1, value=1.5),)))
+    done = last(paths.steps(view))
+    assert [d.method for d in done] == ["exact"] and paths.cost(view).rows == 0
+    head, exact, beside = patching_paths._draw(view, done)
+    assert exact["visible"] and not beside["visible"] and words("en")("patching.paths_alone") in head["what"]
+    panel = scripts.paths_evidence(view)
+    assert np.allclose(numbers(run_here(panel.code, capsys), 2).ravel(), [row[3] for row in panel.rows], atol=2e-4)
 
 
 # ---- noise --------------------------------------------------------------------------------------------------------------
@@ -172,6 +177,19 @@ def test_over_a_set_each_pair_is_patched_and_a_stopped_job_goes_on(store):
     bos = view.model.tokenizer.bos_id
     one = service.patching.sweep(view.model, [bos, *pair.clean.ids], [bos, *pair.corrupted.ids], lambda logits: logits[:, pair.correct[0]] - logits[:, pair.wrong[0]], "z")  # fmt: skip
     assert torch.allclose(found.result.values[-1], one.effect.double(), atol=1e-4)
+
+
+def test_two_readers_of_one_set_get_what_one_gets_alone(store, monkeypatch):
+    alone = last(sets.steps(view_of(ModelStore(Settings(model="glass-2m")), (sets.COUNT, 8), (sets.SET, "greater_than"))))
+    view = view_of(store, (sets.COUNT, 8), (sets.SET, "greater_than"))
+    first, second = sets.steps(view), sets.steps(view)
+    next(first), next(second)  # both are on their way over the same pairs
+    found = last(first)
+    assert torch.equal(found.result.values, alone.result.values) and len(sets._done(view, sets.asked(view))) == 8
+    assert torch.equal(last(second).result.values, alone.result.values)
+    monkeypatch.setattr(store_module, "KEPT_RESULTS", 1)  # what was done is forgotten on the way
+    forgetful = view_of(ModelStore(Settings(model="glass-2m")), (sets.COUNT, 8), (sets.SET, "greater_than"))
+    assert torch.equal(last(sets.steps(forgetful)).result.values, alone.result.values)
 
 
 def test_the_set_panel_shows_the_cell_its_interval_and_the_worst_prompts(store):
