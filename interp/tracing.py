@@ -17,7 +17,7 @@ Source: Meng et al. 2022, 2202.05262, with kmeng01/rome `experiments/causal_trac
 embeddings only; one draw for all restored runs).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +30,7 @@ from interp.ablation import Replace
 from interp.edits import NO_EDITS, Plan
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, probability
-from interp.run import Provenance, begins_with_end, provenance
+from interp.run import Provenance, begins_with_end, position_in, provenance
 
 COMPONENTS = ("resid_pre", "resid_post", "mlp_out", "attn_out")
 ROWS = 64  # noise samples times positions in one batch
@@ -159,8 +159,9 @@ def trace_steps(
     plan: Plan = NO_EDITS,
     bos: bool | None = None,
     rows: int = ROWS,
+    positions: Sequence[int] | None = None,
 ) -> Iterator[TraceStep]:
-    """`causal_trace` as it goes, layer by layer; stop asking and it stops.
+    """`causal_trace` as it goes, layer by layer; stop asking and it stops. positions: those to restore, None is all.
 
     Before the first restored layer every restored run is the corrupted one, so each begins there, with positions times noise
     samples as the rows of one batch.
@@ -174,10 +175,11 @@ def trace_steps(
     many, corrupt = tokens.expand(samples, -1), _noisy(noise, subject, inner)
     drowned, corrupted = model.run_with_cache(many, starts, hook=corrupt, logits_at=-1)
     ends = evaluate(metric, logits[:, 0]).item(), evaluate(metric, drowned[:, 0])
-    done, total = 0, n * len(sites)
+    places = torch.arange(n) if positions is None else torch.tensor([position_in(n, at) for at in positions])
+    done, total = 0, len(places) * len(sites)
     for layer in range(len(sites)):
         restored = layers_restored(layer, window, len(sites))
-        for chunk in torch.arange(n).split(max(1, rows // samples)):
+        for chunk in places.split(max(1, rows // samples)):
             own = {sites[l]: _restore(clean[sites[l]], chunk, samples) for l in restored}
             first = restored[0]
             before = corrupted[starts[first - 1]].repeat(len(chunk), 1, 1) if first else many.repeat(len(chunk), 1)

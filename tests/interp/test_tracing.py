@@ -125,3 +125,13 @@ def test_two_runs_and_then_a_batch_for_each_cell():
     assert calls == [(None, 1), (None, 3), (None, 15), (1, 15), (2, 15), (3, 15)]  # nothing is run twice
     with_end = causal_trace(model, torch.cat([torch.tensor([59]), TOKENS]), (2, 4), METRIC, noise=NOISE)
     assert (traced.provenance.bos, with_end.provenance.bos) == (False, True)
+
+
+def test_positions_restored_alone_are_those_of_the_whole_trace():
+    traced = causal_trace(MODEL, TOKENS, SUBJECT, METRIC, "mlp_out", 3, NOISE)
+    steps = list(tracing.trace_steps(MODEL, TOKENS, SUBJECT, METRIC, "mlp_out", 3, NOISE, positions=(2, -1), rows=3))
+    assert [step.positions for step in steps] == [(2,), (4,)] * 4 and (steps[-1].done, steps[-1].total) == (8, 8)
+    for step in steps:
+        torch.testing.assert_close(step.values, traced.values[step.layer, list(step.positions)])
+    with pytest.raises(ValueError, match="Position 5 is outside"):
+        next(tracing.trace_steps(MODEL, TOKENS, SUBJECT, METRIC, "mlp_out", 1, NOISE, positions=(5,)))
