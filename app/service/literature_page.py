@@ -55,8 +55,10 @@ def check(id: str) -> Check:
     return literature.BY_ID[id]
 
 
-def is_small(view: View) -> bool:
-    return literature.is_small(view.model)
+def kind(view: View) -> str:
+    """Whose published numbers the model's are compared with: "small" or "xl", GPT-2's own; "other" for none."""
+    names = {"small": "gpt2", "xl": "gpt2-xl"}
+    return next((kind for kind, name in names.items() if literature.is_released(view.model, name)), "other")
 
 
 def kept(view: View) -> dict[str, Outcome]:

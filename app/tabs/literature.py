@@ -1,4 +1,4 @@
-"""Tab: literature. What was published about GPT-2 small, measured again: a list of checks, and one of them opened."""
+"""Tab: literature. What was published about GPT-2, measured again: a list of checks, and one of them opened."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ def _overview(view: View, progress: Progress) -> list:
     offer = t("literature.run", count=len(left), total=total, seconds=f"{max(1.0, service.seconds(view, left)):.0f}")
     label = offer if left else t("literature.all_done", total=total)
     go = gr.update(value=label, interactive=bool(left), visible=not active)
-    kind = t("literature.small") if service.is_small(view) else t("literature.other", model=view.state.model)
+    kind = t(f"literature.{service.kind(view)}", model=view.state.model)
     sentences = [t("literature.running", title=t(f"literature.{now}_title"))] if active else [kind]
     sentences += [t("literature.edits")] if view.state.plan else []
     return [_head(view, t, lines), go, gr.update(visible=active), panel_value(" ".join(sentences)), _list(view, t, lines)]
@@ -95,7 +95,7 @@ def _head(view: View, t: Words, lines: Sequence[service.Line]) -> dict:
 
 
 def _list(view: View, t: Words, lines: Sequence[service.Line]) -> dict:
-    names = ["check", "verdict", "measured", *(["expected", "tolerance"] if service.is_small(view) else [])]
+    names = ["check", "verdict", "measured", *(["expected", "tolerance"] if service.kind(view) != "other" else [])]
     columns = [Column(t(f"literature.column_{name}"), "text") for name in names]
     rows = [[_cell(t, line, name) for name in names] for line in lines]
     marked = [i for i, line in enumerate(lines) if line.status == "fail"]

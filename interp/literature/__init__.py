@@ -8,11 +8,14 @@
 The numbers are outputs stored in TransformerLens' demo notebooks (v1.14.0, MIT), which hold whole tables to five digits, and
 figures of papers, which were taken over data sets of their own and are compared loosely. The files: `check` (what a check
 is), `prompts`, `reference` (the stored tables), then the checks themselves in `predictions`, `attributions`, `heads`,
-`patches`, `ablations`, and `runs`, which runs them.
+`patches`, `ablations`, `sentences`, `circuit`, `vocabulary`, `extra_large` (of GPT-2 XL), and `runs`, which runs them.
+
+Left out is what needs a data set: losses on OpenWebText, and the zero-shot tables of the GPT-2 paper, whose measures are
+`gpt2_core.tasks`.
 """
 
 from interp.literature.check import Bound, Check, Comparison, Measured, Miss, compare
-from interp.literature.runs import BY_ID, CHECKS, STATUSES, Outcome, chosen, is_small, run, run_one, seconds
+from interp.literature.runs import BY_ID, CHECKS, STATUSES, Outcome, chosen, is_released, run, run_one, seconds
 
 __all__ = [
     "BY_ID",
@@ -26,7 +29,7 @@ __all__ = [
     "Outcome",
     "chosen",
     "compare",
-    "is_small",
+    "is_released",
     "run",
     "run_one",
     "seconds",

@@ -101,8 +101,9 @@ class Check:
     """One result of the literature.
 
     id: its name on the command line. title: what is measured, in a sentence. mode: the weights that `measure` takes, "raw" or
-    "folded". source: where the expected numbers are from. expected: of GPT-2 small; `everywhere`: of every model. tokens: how
-    many tokens a whole forward pass would read in the same time, about. approximate: why a wide interval is compared, if it is.
+    "folded". source: where the expected numbers are from. expected: of the released model `of`; `everywhere`: of every model.
+    tokens: how many tokens a whole forward pass would read in the same time, about. approximate: why a wide interval is compared,
+    if it is.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Check:
     mode: str = "raw"
     everywhere: bool = False
     approximate: str = ""
+    of: str = "gpt2"
 
 
 @dataclass(frozen=True)

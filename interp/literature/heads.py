@@ -17,7 +17,7 @@ from interp.heads import scores
 from interp.literature.attributions import mean_by_head
 from interp.literature.check import Check, Measured, about, at_least, at_most
 from interp.literature.patches import S_INHIBITION
-from interp.literature.prompts import GREETING, layers_by_heads, listed, named, strongest
+from interp.literature.prompts import GREETING, has_paper_heads, layers_by_heads, listed, named, strongest
 from interp.literature.reference import source, table
 from interp.prompt_sets.names import FIRST_NAMES
 from interp.prompt_sets.pairs import single_tokens
@@ -66,12 +66,16 @@ def attention_from_end(model: GPT2, n: int = N_PROMPTS) -> dict[str, Float[Tenso
     return {word: total / n for word, total in sums.items()}
 
 
+def inhibiting_heads(model: GPT2, looked: dict[str, Float[Tensor, "layer head"]]) -> list[tuple[int, int]]:
+    """The S-inhibition heads: the paper's in a model of GPT-2 small's shape, else those that look most at the second subject."""
+    return list(S_INHIBITION) if has_paper_heads(model) else strongest(looked["S2"], len(S_INHIBITION))
+
+
 def _circuit(model: GPT2) -> Measured:
     direct = mean_by_head(model)[0]
     movers, negative = strongest(direct, MOVERS), strongest(direct, NEGATIVE, largest=False)
     looked = attention_from_end(model)
-    small = (model.config.n_layers, model.config.n_heads) == (12, 12)
-    inhibiting = list(S_INHIBITION) if small else strongest(looked["S2"], len(S_INHIBITION))
+    inhibiting = inhibiting_heads(model, looked)
     names = list(single_tokens(model.tokenizer, FIRST_NAMES).values())[:N_NAMES]
     copied, lowered = (copy_scores(model, names, negative=sign) for sign in (False, True))
     rows = {

@@ -6,7 +6,7 @@ head, what a head adds without reading anything) cancels in the mean. Single pro
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.model import GPT2
@@ -23,6 +23,7 @@ MILK_BY_MARY = "After John and Mary went to the store, Mary gave a bottle of mil
 DRINK = "When Mary and John went to the store, John gave a drink to"
 DRINK_BY_MARY = "When Mary and John went to the store, Mary gave a drink to"
 GREETING = "Hello world!"
+CHUNK = 50  # prompts at a time
 ABSTRACT = (  # the first sentence of Radford et al. 2019, as the notebook has it
     "Natural language processing tasks, such as question answering, machine translation, reading comprehension, and "
     "summarization, are typically approached with supervised learning on taskspecific datasets."
@@ -44,6 +45,12 @@ def difference(model: GPT2, pair: PromptPair) -> Target:
     return logit(model, pair.correct[0], minus=pair.wrong[0])
 
 
+@torch.no_grad()
+def last_logits(model: GPT2, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_vocab"]:
+    """The logits behind the last token of each prompt."""
+    return torch.cat([model(rows, logits_at=-1)[:, 0].float().cpu() for rows in tokens.split(CHUNK)])
+
+
 def listed(values: dict[str, float], unit: str = "", **facts: str) -> Measured:
     """Named numbers."""
     return Measured(torch.tensor(list(values.values()), dtype=torch.float64)[:, None], tuple(values), unit=unit, facts=facts)
@@ -59,6 +66,11 @@ def layers_by_positions(values: Float[Tensor, "layer pos"], unit: str = "", **fa
     """A table of positions, counted from `<|endoftext|>`."""
     rows, columns = tuple(f"L{i}" for i in range(values.shape[0])), tuple(map(str, range(values.shape[1])))
     return Measured(values.double().cpu(), rows, columns, ("layer", "pos"), unit, facts)
+
+
+def has_paper_heads(model: GPT2) -> bool:
+    """Whether the model has GPT-2 small's 12 layers of 12 heads, so that a head's name may mean the head of the paper."""
+    return (model.config.n_layers, model.config.n_heads) == (12, 12)
 
 
 def strongest(table: Float[Tensor, "layer head"], n: int = 1, largest: bool = True) -> list[tuple[int, int]]:

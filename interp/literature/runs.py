@@ -3,8 +3,8 @@
     for outcome in run(load("gpt2")):
         print(outcome.check.id, outcome.status)
 
-Expectations are of OpenAI's GPT-2 small in float32. On every other model the same analyses run and are shown without one, except
-for the identities, which hold in all of them. A check that a model cannot run (its context is too short, its logit difference
+Expectations are of OpenAI's GPT-2 small in float32, those of a few checks of its GPT-2 XL (`Check.of`). On every other model the
+same analyses run and are shown without one, except for the identities, which hold in all of them. A check that a model cannot run (its context is too short, its logit difference
 is zero) says so in one sentence and the others go on.
 """
 
@@ -18,13 +18,14 @@ from gpt2_core.config import SIZES, GPT2Config
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS
 from interp.folding import fold, is_folded
-from interp.literature import ablations, attributions, heads, patches, predictions
+from interp.literature import ablations, attributions, circuit, extra_large, heads, patches, predictions, sentences, vocabulary
 from interp.literature.check import Check, Comparison, Expectation, Measured, compare
 from interp.run import Provenance, provenance
 
+PARTS = (predictions, attributions, heads, patches, ablations, sentences, circuit, vocabulary, extra_large)
 CHECKS: tuple[Check, ...] = tuple(
     sorted(
-        (check for part in (predictions, attributions, heads, patches, ablations) for check in part.CHECKS),
+        (check for part in PARTS for check in part.CHECKS),
         key=lambda check: check.tokens(SIZES["gpt2"].config),
     )
 )
@@ -57,16 +58,16 @@ def chosen(only: Sequence[str] = ()) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if not only or check.id in only)
 
 
-def is_small(model: GPT2) -> bool:
-    """Whether these are OpenAI's GPT-2 small weights, by their checksum, or by their name where none is known."""
+def is_released(model: GPT2, name: str = "gpt2") -> bool:
+    """Whether these are OpenAI's weights of this size, by their checksum, or by their name where none is known."""
     if model.weights_sha256 is not None:
-        return model.weights_sha256 == SIZES["gpt2"].sha256
-    return model.config.model_name == "gpt2" and replace(model.config, tied=True).shape() == SIZES["gpt2"].config.shape()
+        return model.weights_sha256 == SIZES[name].sha256
+    return model.config.model_name == name and replace(model.config, tied=True).shape() == SIZES[name].config.shape()
 
 
 def expected_of(check: Check, model: GPT2) -> Expectation:
-    """What a model's measurement is compared with: empty unless it is GPT-2 small, or the check holds everywhere."""
-    applies = (check.everywhere or is_small(model)) and model.cfg.dtype not in HALF
+    """What a model's measurement is compared with: empty unless the check is of these weights, or holds everywhere."""
+    applies = (check.everywhere or is_released(model, check.of)) and model.cfg.dtype not in HALF
     return check.expected if applies else {}
 
 

@@ -6,7 +6,10 @@ repeated. Templates come in two orders: BABA (subject first) and ABBA (indirect 
 Corruptions: "swap" puts the IO in the place of S2, which turns the answer round and changes one token; "abc" (the paper's
 p_ABC) takes three names that are none of the two, which removes the task and keeps the grammar.
 
-Source: Wang et al. 2022, 2211.00593, section 2 and appendix (templates, places, objects).
+Adversarial prompts (`extra`): a natural sentence behind the first clause names one of the two once more (X): "Mary had a good
+day." Naming the IO twice takes away what tells the two apart, and the model errs; naming the S a third time is the control.
+
+Source: Wang et al. 2022, 2211.00593, section 2 and appendices E (templates, places, objects) and L (the extra sentences).
 """
 
 from random import Random
@@ -37,6 +40,7 @@ BABA = (
     "The {PLACE} {S1} and {IO} went to had a {OBJECT}. {S2} gave it to",
     "Friends {S1} and {IO} found a {OBJECT} at the {PLACE}. {S2} gave it to",
 )
+EXTRA = ("had a good day", "was enjoying the situation", "was tired", "enjoyed being with a friend", "was an enthusiast person")
 PLACES = ("store", "garden", "restaurant", "school", "hospital", "office", "house", "station")
 OBJECTS = ("ring", "kiss", "bone", "basketball", "computer", "necklace", "drink", "snack")
 # The eight prompts that exploratory notebooks use: sentence, its two names, and the answer of the first of the two prompts.
@@ -49,24 +53,36 @@ EIGHT = (
 
 
 def build(
-    tokenizer: Tokenizer, n: int = 100, seed: int = 0, corruption: str = "swap", orders: tuple[str, ...] = ORDERS
+    tokenizer: Tokenizer,
+    n: int = 100,
+    seed: int = 0,
+    corruption: str = "swap",
+    orders: tuple[str, ...] = ORDERS,
+    extra: str | None = None,
 ) -> PromptSet:
-    """n pairs, the orders in turn. The metric is the logit difference of IO and S. Raises ValueError for unknown options."""
+    """n pairs, the orders in turn. The metric is the logit difference of IO and S. Raises ValueError for unknown options.
+
+    extra: "IO" or "S" is named once more, at X, in a sentence of its own.
+    """
     if corruption not in CORRUPTIONS:
         raise ValueError(f"No corruption of IOI is called {corruption!r}; expected one of {', '.join(CORRUPTIONS)}.")
     if not orders or not set(orders) <= set(ORDERS):
         raise ValueError(f"orders are {' and '.join(ORDERS)}, got {orders!r}; give one or both.")
+    if extra not in (None, "IO", "S"):
+        raise ValueError(f"An extra sentence names IO or S, got {extra!r}; give one of them, or None.")
     names = single_tokens(tokenizer, FIRST_NAMES, at_least=5)
     places, objects = (tuple(single_tokens(tokenizer, words, at_least=1)) for words in (PLACES, OBJECTS))
     pool = tuple(names)
 
     def make(random: Random, index: int) -> PromptPair:
         template = in_order(random.choice(BABA), orders[index % len(orders)])
+        template = with_sentence(template, random.choice(EXTRA)) if extra else template
         io, s, *others = random.sample(pool, 5)
         rest = {"PLACE": random.choice(places), "OBJECT": random.choice(objects)}
         changed = (io, s, io) if corruption == "swap" else others
         clean, corrupted = (
-            place(tokenizer, template, {**rest, "IO": a, "S1": b, "S2": c}) for a, b, c in ((io, s, s), tuple(changed))
+            place(tokenizer, template, {**rest, "IO": a, "S1": b, "S2": c, "X": a if extra == "IO" else b})
+            for a, b, c in ((io, s, s), tuple(changed))
         )
         return PromptPair(clean, corrupted, (names[io],), (names[s],), template)
 
@@ -88,6 +104,12 @@ def eight(tokenizer: Tokenizer) -> PromptSet:
             clean, corrupted = (place(tokenizer, template, {"IO": io, "S1": s, "S2": second}) for second in (s, io))
             pairs.append(PromptPair(clean, corrupted, (answers[io],), (answers[s],), template))
     return PromptSet("ioi_eight", tuple(pairs), "logit_difference", SOURCE, CORRUPTIONS["swap"], 0, tokenizer.bos_id)
+
+
+def with_sentence(template: str, words: str) -> str:
+    """A template with "{X} had a good day." behind its last full stop or comma, which stands before S2 in all of them."""
+    at = max(template.rfind("."), template.rfind(",")) + 1
+    return f"{template[:at]} {{X}} {words}.{template[at:]}"
 
 
 def in_order(template: str, order: str) -> str:

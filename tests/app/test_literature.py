@@ -136,7 +136,7 @@ def test_the_list_begins_with_what_is_quick_and_is_completed_step_by_step(store)
     head, go, stop, said, table = tab._overview(view, tab.IDLE)
     assert go["visible"] and not stop["visible"] and "glass-2m is not GPT-2 small" in said["what"]
     states = [row[1] for row in table["rows"]]
-    assert len(states) == 33 and states[0] == "measured" and states.count("✓ as expected") == 1 and "not yet" in states
+    assert len(states) == 41 and states[0] == "measured" and states.count("✓ as expected") == 1 and "not yet" in states
     assert [b["text"] for b in head["badges"]] == ["1 as expected"] and len(table["columns"]) == 3
     left = len(page_service.missing(view))
     steps = page_service.steps(view)
@@ -202,7 +202,7 @@ def test_a_reader_opens_a_result_and_measures_the_rest(browser_page, page_url):
     page.goto(f"{page_url}/?tab=literature&model=glass-2m&s.literature.check=dla_heads")
     page.wait_for_selector("#gb_literature_measured [data-painted]")
     page.wait_for_selector("#gb_literature_checks tbody tr:has-text('What must be equal'):has-text('as expected')")
-    assert page.locator("#gb_literature_checks tbody tr").count() == 33
+    assert page.locator("#gb_literature_checks tbody tr").count() == 41
     page.locator("#gb_literature_checks tbody tr", has_text="Heads that look up what came next").click()
     page.wait_for_selector("#gb_literature_check :text('the look-up that makes copying possible')")
     page.wait_for_selector("#gb_literature_check :text('no expectation for this model')")
@@ -210,5 +210,5 @@ def test_a_reader_opens_a_result_and_measures_the_rest(browser_page, page_url):
     page.wait_for_selector("#gb_literature_checks tbody tr:has-text('Exchanging the giver'):has-text('measured')")
     if page.locator("#gb_literature_stop").is_visible():  # not all are measured yet
         page.click("#gb_literature_stop")
-    page.wait_for_selector("#gb_literature_go:has-text('33')")  # what is missing of 33, or that all 33 are measured
+    page.wait_for_selector("#gb_literature_go:has-text('41')")  # what is missing of 41, or that all 41 are measured
     assert page.locator("#gb_literature_checks tbody tr:has-text('Exchanging the giver'):has-text('measured')").count() == 1

@@ -1,8 +1,10 @@
-"""What the literature measured on OpenAI's GPT-2 small; runs wherever its weights are in the Hugging Face cache.
+"""What the literature measured on OpenAI's GPT-2 small and XL; runs wherever their weights are in the Hugging Face cache.
 
-The checks, their expected numbers and tolerances are those of `python -m app literature --model gpt2` and of the page: one
-test for each, here so that a change of the library that moves a published number is seen.
+The checks, their expected numbers and tolerances are those of `python -m app literature --model gpt2` (`gpt2-xl`) and of the page:
+one test for each, here so that a change of the library that moves a published number is seen.
 """
+
+from functools import cache
 
 import pytest
 
@@ -14,23 +16,20 @@ from interp.folding import fold
 pytestmark = pytest.mark.weights
 
 
-@pytest.fixture(scope="module")
-def gpt2():
-    if locate("gpt2") is None:
-        pytest.skip("gpt2 is not in the Hugging Face cache")
-    return load("gpt2")
+@cache
+def _loaded(name: str, folded: bool):
+    return fold(_loaded(name, False)) if folded else load(name)
 
 
-@pytest.fixture(scope="module")
-def folded(gpt2):
-    return fold(gpt2)
-
-
-@pytest.mark.parametrize("id", literature.BY_ID)
-def test_the_published_numbers(request, gpt2, id):
+@pytest.mark.parametrize(
+    "id", [pytest.param(id, marks=[pytest.mark.slow] * (check.of == "gpt2-xl")) for id, check in literature.BY_ID.items()]
+)
+def test_the_published_numbers(id):
     check = literature.BY_ID[id]
-    model = request.getfixturevalue("folded") if check.mode == "folded" else gpt2
-    assert literature.is_small(model)
+    if locate(check.of) is None:
+        pytest.skip(f"{check.of} is not in the Hugging Face cache")
+    model = _loaded(check.of, check.mode == "folded")
+    assert literature.is_released(model, check.of)
     outcome = literature.run_one(check, model)
     missed = outcome.comparison.misses[:5] if outcome.comparison else outcome.reason
     assert outcome.status == "pass", missed

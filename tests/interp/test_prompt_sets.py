@@ -11,7 +11,7 @@ from gpt2_core.tokenizer import Tokenizer
 from interp import prompt_sets
 from interp.prompt_sets import answer_metric, build, length_match
 from interp.prompt_sets.capitals import CAPITALS
-from interp.prompt_sets.ioi import eight
+from interp.prompt_sets.ioi import EXTRA, eight
 from interp.prompt_sets.pairs import PromptPair, draw, place, single_tokens
 
 TOKENIZER = Tokenizer.load()
@@ -83,6 +83,23 @@ def test_indirect_objects():
         build("ioi", TOKENIZER, corruption="none")
     with pytest.raises(ValueError, match="orders"):
         build("ioi", TOKENIZER, orders=("AB",))
+    with pytest.raises(ValueError, match="names IO or S, got 'X'"):
+        build("ioi", TOKENIZER, extra="X")
+
+
+def test_an_extra_sentence_names_one_of_the_two_once_more():
+    for extra, other in (("IO", "S1"), ("S", "IO")):
+        for pair in build("ioi", TOKENIZER, n=40, extra=extra, corruption="abc").pairs:
+            own = word(pair, "IO" if extra == "IO" else "S1")
+            assert word(pair, "X") == own != word(pair, other)
+            assert pair.clean.text.count(own) == (2 if extra == "IO" else 3)
+            assert word(pair, "X", corrupted=True) == word(pair, "IO" if extra == "IO" else "S1", corrupted=True)
+            before, after = pair.clean.text.split(f"{own} {_words(pair)}.")
+            assert before.rstrip()[-1] in ".," and word(pair, "S1") in after  # it stands between the clauses
+
+
+def _words(pair):
+    return next(words for words in EXTRA if words in pair.clean.text)
 
 
 def test_the_eight_prompts():
