@@ -26,6 +26,7 @@ from gpt2_core.config import GPT2Config
 from gpt2_core.hooks import HookFunction, is_optional
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction
 from interp.run import begins_with_end
@@ -176,7 +177,7 @@ def ablate(
     """
     bos = begins_with_end(model, tokens) if bos is None else bos
     hook = ablation_hook(model, tokens, parts, ablation, positions, compile_plan(model, plan, bos))
-    return model(tokens, hook=hook, logits_at=-1)[:, 0]
+    return last_logits(model, tokens, hook, rows=["without " + " + ".join(part.label for part in parts)] if parts else ())
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gpt2_core.model import GPT2
-from interp.run import Check, Provenance, Run
+from interp.run import Check, Provenance, Run, check_place
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def attention_norms(model: GPT2, run: Run) -> AttentionNorms:
 @torch.no_grad()
 def head_vectors(model: GPT2, run: Run, layer: int, head: int, query: int = -1) -> HeadVectors:
     """The vectors y_ij of one head at one query (negative counts from the end)."""
+    check_place(model.config, layer, head)
     query, (pattern, v, z) = run.at(query), _parts(run, layer)
     W_O = model.h[layer].attn.W_O[head].to(v)
     vectors = pattern[head, query, :, None] * (v[:, head] @ W_O)

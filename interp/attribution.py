@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gpt2_core.model import GPT2
 from interp.direct import STREAM, DirectReader, edited_places
-from interp.run import Check, Provenance, Run
+from interp.run import Check, Provenance, Run, check_place
 from interp.targets import Target
 
 TERMS = 8  # rounding errors of one term that a sum may be off by, on average over its terms
@@ -141,9 +141,8 @@ def by_neuron(
     """As `by_layer`, with the MLP of one layer, or (`layer=None`) all of them, split into its k largest neurons, the remainder of
     the others, and b_out."""
     reader, n_layers = _Reader(model, run, target, position), model.config.n_layers
-    if layer is not None and not -n_layers <= layer < n_layers:
-        raise ValueError(f"There is no layer {layer}; give one of 0..{n_layers - 1}, or None for all.")
-    split = range(n_layers) if layer is None else [range(n_layers)[layer]]
+    check_place(model.config, layer or 0)
+    split = range(n_layers) if layer is None else [layer]
     parts, rows = reader.embeddings(), []
     for at, block in enumerate(model.h):
         parts[f"{at}_attn_out"] = reader(f"blocks.{at}.hook_attn_out")

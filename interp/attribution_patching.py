@@ -30,6 +30,7 @@ from gpt2_core.hooks import Watch
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits
 from interp.intervene import PlanHook, compile_plan
 from interp.metrics import MetricFunction, evaluate, metric_name
 from interp.patching import COMPONENTS, OF_HEADS, Mode, Prompt, Sweep, token_pair
@@ -148,7 +149,7 @@ def _run(
     with torch.set_grad_enabled(gradients):
         x = embedded.detach().requires_grad_(gradients)
         # A copy, because a point's gradient is that of the tensor which is used from there on, and x is used at its own point.
-        logits = model(x.clone(), hook=watch, start_at_layer=0, logits_at=-1)[:, 0]
+        logits = last_logits(model, x.clone(), watch, 0)
         values = evaluate(metric, logits)
         points = [kept[name] for name in names]
         if not gradients:

@@ -15,6 +15,7 @@ from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2
 from interp.edits import EDITABLE, NO_EDITS, Plan
 from interp.intervene import PlanHook, compile_plan
+from interp.run import check_place
 
 Change = Callable[[Tensor, Tensor], Tensor]  # (activation [batch query ...], query positions [batch|1 query]) -> activation
 
@@ -57,6 +58,5 @@ def site(config: GPT2Config, component: str, layer: int) -> str:
     wide = [name for name, (hook, _) in EDITABLE.items() if hook.startswith("hook_")]
     if component not in wide:
         raise ValueError(f"{component!r} is no vector of the residual stream; expected one of {', '.join(wide)}.")
-    if not 0 <= layer < config.n_layers:
-        raise ValueError(f"Layer {layer} does not exist, {config.model_name} has 0..{config.n_layers - 1}.")
+    check_place(config, layer)
     return f"blocks.{layer}.{EDITABLE[component][0]}"

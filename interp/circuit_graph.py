@@ -20,6 +20,7 @@ from gpt2_core.config import GPT2Config
 from gpt2_core.hooks import HookFunction, is_optional
 from gpt2_core.model import GPT2
 from interp.ablation import Part, Replace
+from interp.finite import last_logits, refuse_not_finite
 from interp.knockout import before_each_layer
 
 PORTS = ("q", "k", "v")
@@ -94,6 +95,7 @@ class NodeRuns:
         }
         names = sorted({"blocks.0.hook_resid_pre", *(part.hook_name for part in self._parts.values())})
         logits, self._values = model.run_with_cache(corrupted, names, hook=inner, logits_at=-1)
+        refuse_not_finite(model, logits, corrupted, inner, rows=["on the corrupted prompts"])
         self.corrupted_logits = logits[:, 0]
         self._before, self.clean_logits = before_each_layer(model, clean, inner)
         self._dropped: set[Node] = set()
@@ -119,8 +121,7 @@ class NodeRuns:
             own[name] = lambda x, parts=parts, value=self._values[name]: _exchange(x, parts, value)
         if EMBED in self._dropped:
             own["blocks.0.hook_resid_pre"] = lambda x: self._values["blocks.0.hook_resid_pre"]
-        hook = Replace(own, self._inner)
-        return self._model(self._before[layer], hook=hook, start_at_layer=layer or None, logits_at=-1)[:, 0]
+        return last_logits(self._model, self._before[layer], Replace(own, self._inner), layer or None)
 
 
 class EdgeRuns:
@@ -165,7 +166,7 @@ class EdgeRuns:
     def logits(self, layer: int) -> Float[Tensor, "prompt d_vocab"]:
         """Last-position logits; no edge to a reader before `layer` may be dropped."""
         hook = _EdgeHook(self, self._inner, self._clean_change.clone())
-        return self._model(self._before[layer], hook=hook, start_at_layer=layer or None, logits_at=-1)[:, 0]
+        return last_logits(self._model, self._before[layer], hook, layer or None)
 
     def _row(self, receiver: Node, port: str) -> Float[Tensor, " writer"]:
         if receiver == LOGITS:
@@ -180,6 +181,7 @@ class EdgeRuns:
         names = ["blocks.0.hook_resid_pre"]
         names += [f"blocks.{layer}.{site}" for layer in range(n) for site in ("attn.hook_result", "hook_mlp_out")]
         logits, cache = self._model.run_with_cache(tokens, names, hook=self._inner, logits_at=-1)
+        refuse_not_finite(self._model, logits, tokens, self._inner)
         written = [cache[names[0]][None]]
         for layer in range(n):
             heads = rearrange(cache[f"blocks.{layer}.attn.hook_result"], "b t h d -> h b t d")

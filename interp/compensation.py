@@ -26,6 +26,7 @@ from gpt2_core.model import GPT2
 from interp.ablation import ZERO, Ablation, Part, ablation_hook
 from interp.direct import STREAM, DirectReader, edit_reads, edited_places
 from interp.edits import NO_EDITS, Plan
+from interp.finite import refuse_not_finite
 from interp.intervene import compile_plan
 from interp.metrics import AnswerMetric
 from interp.run import Check, Provenance, begins_with_end, judged, provenance
@@ -147,6 +148,7 @@ def direct_effects(
     names = [f"blocks.{layer}.{site}" for layer in layers for site in ("attn.hook_z", "hook_mlp_out")]
     names += ["hook_embed", "hook_pos_embed", "ln_final.hook_scale", *edit_reads(places)]
     logits, cache = model.run_with_cache(tokens, names, hook=hook, logits_at=-1)
+    refuse_not_finite(model, logits, tokens, hook)
     # b_U is a row that is read like W_U: the same difference of the same answers.
     target, offset = (metric.direction(w.detach().double()) for w in (model.W_U, model.b_U[None]))
     reader = DirectReader(model, lambda name: cache[name][:, -1], target, offset[:, 0])

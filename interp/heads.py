@@ -23,6 +23,7 @@ from torch import Tensor
 from gpt2_core.hooks import Watch
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
+from interp.finite import refuse_not_finite
 from interp.intervene import compile_plan
 from interp.run import Provenance, provenance
 
@@ -81,6 +82,7 @@ def scores(model: GPT2, seed: int = 0, batch: int = 4, length: int = 50, plan: P
     # One layer's patterns at a time, so that they are never all in memory.
     watch = Watch(lambda name: name.endswith("attn.hook_pattern"), read, compile_plan(model, plan, bos=False))
     logits = model(tokens, hook=watch)
+    refuse_not_finite(model, logits, tokens, watch)
     first, second = _copy_losses(logits, tokens.to(logits.device), length)
     table = {role: torch.stack(rows) for role, rows in kept.items()}
     chance = {role: _chance(start, 2 * length) for role, (_, start) in offsets.items()}

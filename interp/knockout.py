@@ -25,6 +25,7 @@ from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
 from interp.ablation import ZERO, Ablation, Metric, Part, Replace, chosen_positions, replacements
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits, refuse_not_finite
 from interp.intervene import compile_plan
 from interp.metrics import evaluate
 from interp.run import Provenance, begins_with_end, provenance
@@ -68,6 +69,7 @@ class KnockOutStep:
     total: int
 
 
+@torch.no_grad()
 def knock_out_search(
     model: GPT2,
     tokens: Int[Tensor, "prompt pos"],
@@ -116,7 +118,11 @@ def knock_outs(
     for part in parts:
         for units in torch.arange(n_units).split(at_once):
             own = {part.hook_name: _one_missing_a_row(units.tolist(), values[part.hook_name], at, component == "head")}
-            logits = _restart(model, before[part.layer], part.layer, len(units), Replace(own, inner))
+            labels = [
+                f"without {Part.head(part.layer, unit).label if component == 'head' else part.label}" for unit in units.tolist()
+            ]
+            many = before[part.layer].repeat(len(units), *(1,) * (before[part.layer].ndim - 1))
+            logits = last_logits(model, many, Replace(own, inner), part.layer or None, labels)
             found = torch.stack([evaluate(metric, chunk) for chunk in logits.chunk(len(units))], 1)
             done = part.layer * n_units + int(units[-1]) + 1
             yield KnockOutStep(part.layer, tuple(units.tolist()), found, baseline, done, n_layers * n_units)
@@ -131,13 +137,8 @@ def before_each_layer(
     """
     names = [f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers - 1)]
     logits, cache = model.run_with_cache(tokens, names, hook=hook, logits_at=-1)
+    refuse_not_finite(model, logits, tokens, hook)
     return [tokens, *(cache[name] for name in names)], logits[:, 0]
-
-
-def _restart(model: GPT2, before: Tensor, layer: int, copies: int, hook: HookFunction) -> Float[Tensor, "row d_vocab"]:
-    """Last-position logits of `copies` copies of all prompts, [copy, prompt] in the rows, from a layer on."""
-    many = before.repeat(copies, *(1,) * (before.ndim - 1))
-    return model(many, hook=hook, start_at_layer=layer or None, logits_at=-1)[:, 0]
 
 
 def _one_missing_a_row(units: list[int], value: Tensor, at: Tensor | None, heads: bool) -> Callable[[Tensor], Tensor]:

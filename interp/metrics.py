@@ -181,14 +181,25 @@ def metric_name(metric: MetricFunction) -> str:
 
 
 def evaluate(metric: MetricFunction, logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, " batch"]:
-    """The metric of each row, in float32 or better. Raises ValueError where a function gives anything but one number per row."""
+    """The metric of each row, in float32 or better. Raises ValueError where a function gives anything but one finite number per row."""
     values = metric(logits)
     if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
         came = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
             f"The metric {metric_name(metric)} gave {came} for {logits.shape[0]} rows; expected one number per row."
         )
-    return _precise(values)
+    return finite_values(metric, _precise(values))
+
+
+def finite_values(metric: MetricFunction, values: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """The values that a metric gave. Raises ValueError where one is not finite."""
+    if not values.isfinite().all():
+        row = int((~values.isfinite()).nonzero()[0])
+        raise ValueError(
+            f"The metric {metric_name(metric)} gave {values[row]:g} for row {row} of {len(values)}; expected finite numbers, so "
+            "take another metric."
+        )
+    return values
 
 
 def _metric(formula: str, name: str, correct: tuple[int, ...], wrong: tuple[int, ...] = ()) -> Metric:

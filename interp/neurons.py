@@ -22,8 +22,9 @@ from gpt2_core.hooks import HookFunction, Watch
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id, words_of
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits, refuse_not_finite
 from interp.intervene import compile_plan
-from interp.run import Provenance, provenance
+from interp.run import Provenance, check_place, position_in, provenance
 
 # Edges of the histogram's bins: from the GELU's least value (-0.17) on, a tenth each; what lies beyond the last is one bin.
 EDGES: tuple[float, ...] = tuple(round(-0.2 + 0.1 * i, 1) for i in range(123))
@@ -112,8 +113,9 @@ def top_activations_stream(
     ids = model.tokenizer.encode(text) if isinstance(text, str) else list(text)
     if not ids:
         raise ValueError("The text is empty; give some text to look for activations in.")
-    if not 0 <= layer < model.config.n_layers or k < 1:
-        raise ValueError(f"Expected a layer in 0..{model.config.n_layers - 1} and k of at least 1, got {layer} and {k}.")
+    check_place(model.config, layer)
+    if k < 1:
+        raise ValueError(f"Expected k of at least 1, got {k}.")
     window = max(1, min(window, model.config.n_ctx - bos))
     starts, origin = range(0, len(ids), window), provenance(model, plan, bos)
     hook, best, total, active, histogram = compile_plan(model, plan, bos), None, 0.0, 0.0, 0
@@ -133,10 +135,10 @@ def activations_at(
     model: GPT2, tokens: Sequence[int], position: int = -1, *, hook: HookFunction | None = None
 ) -> Float[Tensor, "layer neuron"]:
     """Every neuron's activation at one position of a prompt. tokens: ids, `<|endoftext|>` included; hook: of a compiled plan."""
-    at, seen = range(len(tokens))[position], {}
+    at, seen = position_in(len(tokens), position), {}
     names = [f"blocks.{layer}.mlp.hook_post" for layer in range(model.config.n_layers)]
     keep = lambda name, x: seen.__setitem__(name, x[0, at].float())  # noqa: E731 - one position, whatever the prompt's length
-    model(torch.tensor([list(tokens)]), hook=Watch(names.__contains__, keep, hook), logits_at=-1)
+    last_logits(model, torch.tensor([list(tokens)]), Watch(names.__contains__, keep, hook))  # refuses what is not finite
     return torch.stack([seen[name] for name in names])
 
 
@@ -180,6 +182,7 @@ def _activations(
     tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     with torch.no_grad():  # here, because a decorator of a generator ends when it begins
         model(tokens, hook=Watch(name.__eq__, seen.__setitem__, hook), stop_at_layer=layer + 1)
+    refuse_not_finite(model, seen[name], tokens, hook)
     for start, row, values in zip(starts, rows, seen[name]):
         count = len(row) - bos
         yield torch.arange(start, start + count, device=values.device), values[bos : bos + count].float()

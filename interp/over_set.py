@@ -34,6 +34,7 @@ from interp import patching, path_patching
 from interp.ablation import Ablation, Part, ablate
 from interp.circuits import circuit_logits
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits
 from interp.intervene import compile_plan
 from interp.knockout import knock_out_search
 from interp.metrics import evaluate
@@ -137,7 +138,7 @@ def steps(
     """`over_set` as it goes, a pair at a time in the order of the set; stop asking and it stops."""
     hook, shape = compile_plan(model, plan, bos), None
     for done, pair in enumerate(drawn.each(bos, metric, model.wte.weight.device), 1):
-        ends = model(torch.cat([pair.clean, pair.corrupted]), hook=hook, logits_at=-1)[:, 0]
+        ends = last_logits(model, torch.cat([pair.clean, pair.corrupted]), hook)
         clean, corrupted = evaluate(pair.metric, ends).tolist()
         try:
             values = analysis(model, pair, plan).detach().double().cpu()
@@ -235,7 +236,7 @@ def ablated(parts: Sequence[Part], ablation: Ablation | None = None, at: Sequenc
     """The metric without some parts together less the metric with them, []. ablation, at: as for `knocked_out`."""
 
     def analysis(model: GPT2, pair: PromptBatch, plan: Plan) -> Tensor:
-        whole = model(pair.clean, hook=compile_plan(model, plan, pair.bos), logits_at=-1)[:, 0]
+        whole = last_logits(model, pair.clean, compile_plan(model, plan, pair.bos))
         where = None if at is None else places(pair, at)
         part = ablate(model, pair.clean, parts, _taken_by(ablation, pair), where, plan, pair.bos)
         return (evaluate(pair.metric, part) - evaluate(pair.metric, whole))[0]
@@ -264,7 +265,7 @@ def recovered(kept: Sequence[Any], level: str = "node") -> Analysis:
 
     def analysis(model: GPT2, pair: PromptBatch, plan: Plan) -> Tensor:
         circuit = circuit_logits(model, pair.clean, pair.corrupted, kept, level, plan, pair.bos)
-        empty = model(pair.corrupted, hook=compile_plan(model, plan, pair.bos), logits_at=-1)[:, 0]
+        empty = last_logits(model, pair.corrupted, compile_plan(model, plan, pair.bos))
         return (evaluate(pair.metric, circuit) - evaluate(pair.metric, empty))[0]
 
     return analysis

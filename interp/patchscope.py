@@ -31,6 +31,7 @@ from gpt2_core.model import GPT2
 from gpt2_core.streaming import words_of
 from interp.changes import Change, ChangeHook, chosen
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits, refuse_not_finite
 from interp.intervene import compile_plan
 from interp.run import Check, Provenance, position_in, prompt_ids, provenance
 
@@ -75,6 +76,7 @@ def hidden_state(
     _, cache = model.run_with_cache(
         torch.tensor([ids]), name, return_type=None, hook=hook, stop_at_layer=min(layer + 1, model.config.n_layers)
     )
+    refuse_not_finite(model, cache[name], torch.tensor([ids]), hook)
     return cache[name][0, position]
 
 
@@ -114,7 +116,7 @@ def patchscope(
     name = f"blocks.{target_layer}.hook_resid_pre"
     patched = ChangeHook([(name, put(state, at))], plain)
     own = ChangeHook([(name, put(hidden_state(model, target, at, target_layer, plan, bos), at))], plain)
-    logits = [model(torch.tensor([ids]), hook=hook, logits_at=-1)[0, 0].float() for hook in (patched, plain, own)]
+    logits = [last_logits(model, torch.tensor([ids]), hook)[0].float() for hook in (patched, plain, own)]
     (top, base), residual = (x.softmax(-1).topk(k) for x in logits[:2]), (logits[1] - logits[2]).abs().max().item()
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     texts = [generate(model, ids, hook=hook, **settings).text for hook in (patched, plain)]

@@ -35,7 +35,7 @@ from interp.fused import fused
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, metric_name
 from interp.patching import Prompt, token_pair
-from interp.run import Check, Provenance, judged, provenance
+from interp.run import Check, Provenance, check_place, judged, provenance
 from interp.sweep import Entry, Layout, Rerun, record
 
 METHODS = {
@@ -158,8 +158,7 @@ class _Paths:
     def values(self, rows: Sequence[tuple[Head, ...]], start: int | None = None) -> Float[Tensor, " row"]:
         """The metric for each row's set of senders; start: the layer that pass 3 begins at (None: that of the first sender)."""
         for layer, head in (sender for row in rows for sender in row):
-            if layer not in range(self.rerun.n_layers) or head not in range(self.model.config.n_heads):
-                raise ValueError(f"There is no head L{layer}H{head} in a model of {self.rerun.n_layers} layers.")
+            check_place(self.model.config, layer, head)
         start = min((layer for row in rows for layer, _ in row), default=0) if start is None else start
         at = Layout.tails([self.first] * len(rows), self.rerun.length, self.rerun.device)
         through = self._recomputed if self.method == "exact" else self._added
@@ -258,11 +257,10 @@ def _check(
     if method not in METHODS:
         raise ValueError(f"No method of path patching is called {method!r}; expected one of {', '.join(METHODS)}.")
     for r in receivers:
-        if r.layer not in range(config.n_layers) or r.head not in range(config.n_heads) or r.input not in ("q", "k", "v"):
-            raise ValueError(
-                f"There is no receiver {r}; a model of {config.n_layers} layers has q, k, v of {config.n_heads} heads."
-            )
-    if positions is not None and not (positions and all(0 <= p < length for p in positions)):
-        raise ValueError(f"positions must be some of 0..{length - 1}, got {list(positions)}.")
+        check_place(config, r.layer, r.head)
+        if r.input not in ("q", "k", "v"):
+            raise ValueError(f"A head reads by 'q', 'k' or 'v', got {r.input!r}.")
+    if positions is not None and not (positions and all(-length <= p < length for p in positions)):
+        raise ValueError(f"positions must be some of 0..{length - 1}, or count from the end, got {list(positions)}.")
     if method != "exact" and any(edit.component.startswith("resid") for edit in plan):
         raise ValueError(f"Under edits of the residual stream there is no {METHODS[method]}; use method 'exact'.")

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gpt2_core.model import GPT2
-from interp.run import Check, Provenance, Run
+from interp.run import Check, Provenance, Run, check_place
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def score_parts(model: GPT2, run: Run, layer: int, head: int, query: int, key: i
     head or position that is not there.
     """
     cfg, n = model.config, len(run)
-    if not (0 <= layer < cfg.n_layers and 0 <= head < cfg.n_heads):
-        raise ValueError(f"L{layer}H{head} does not exist, {cfg.model_name} has {cfg.n_layers} layers of {cfg.n_heads} heads.")
+    check_place(cfg, layer, head)
     if not (-n <= query < n and -n <= key < n and key % n <= query % n):
         raise ValueError(
             f"Query {query} cannot look at key {key}: positions lie in 0..{n - 1} and no key comes after its query."
@@ -120,7 +119,8 @@ def residual_parts(
 
     In a run with edits the last part, "edits", is what is not accounted for by what the components wrote.
     """
-    cache = run.activations
+    check_place(model.config, layer)
+    cache, position = run.activations, run.at(position)
     parts = {"embed": cache["hook_embed"][position], "pos_embed": cache["hook_pos_embed"][position]}
     for i in range(layer):
         attn = model.h[i].attn

@@ -33,6 +33,7 @@ from gpt2_core.hooks import Watch
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits, refuse_not_finite
 from interp.heads import repeated_random_tokens, scores
 from interp.intervene import compile_plan
 from interp.run import Provenance, provenance
@@ -134,7 +135,7 @@ def null_scores(
             kept[role].append(cells.mean((0, 2)).cpu())
 
     watch = Watch(lambda name: name.endswith("attn.hook_pattern"), read, compile_plan(model, plan, bos=False))
-    model(tokens, hook=watch, logits_at=-1)  # the predictions are not read
+    last_logits(model, tokens, watch)  # refuses what is not finite; the predictions are not read
     return {name: torch.stack(rows) for name, rows in kept.items()}
 
 
@@ -182,8 +183,10 @@ def _copied(
     """For each list of targets, the share of tokens whose target is among the head's TOP."""
     rows = torch.tensor([[end_id(model), token] for token in tokens])
     name = "blocks.0.hook_resid_post"
-    _, cache = model.run_with_cache(rows, name, return_type=None, hook=compile_plan(model, plan, True), stop_at_layer=1)
+    hook = compile_plan(model, plan, True)
+    _, cache = model.run_with_cache(rows, name, return_type=None, hook=hook, stop_at_layer=1)
     state = cache[name][:, -1]
+    refuse_not_finite(model, state, rows, hook)
     wanted = torch.tensor([list(t) for t in targets], device=state.device)
     table = []
     for block in model.h:

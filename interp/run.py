@@ -11,9 +11,11 @@ from torch import Tensor
 
 from gpt2_core import __version__
 from gpt2_core.activations import ActivationCache
+from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id, whole_text, words_of
 from interp.edits import NO_EDITS, Plan
+from interp.finite import refuse_not_finite
 from interp.intervene import compile_plan
 
 
@@ -86,8 +88,22 @@ def position_in(length: int, position: int) -> int:
     return range(length)[position]
 
 
+def check_place(config: GPT2Config, layer: int, head: int | None = None) -> None:
+    """Raises ValueError for a layer, or a head of it, that a model of this shape does not have; both count from 0."""
+    if 0 <= layer < config.n_layers and 0 <= (head or 0) < config.n_heads:
+        return
+    what, shape = ("Layer ", "") if head is None else ("L", f" of heads 0..{config.n_heads - 1}")
+    what += f"{layer}" if head is None else f"{layer}H{head}"
+    raise ValueError(f"{what} does not exist, {config.model_name} has layers 0..{config.n_layers - 1}{shape}.")
+
+
 def begins_with_end(model: GPT2, tokens: Int[Tensor, "*prompt pos"]) -> bool:
-    """Whether every prompt begins with `<|endoftext|>`: whether token ids that someone hands in were made with bos."""
+    """Whether every prompt begins with `<|endoftext|>`: whether token ids that someone hands in were made with bos.
+
+    Raises ValueError where there are no tokens.
+    """
+    if not tokens.numel():
+        raise ValueError(f"The prompts are empty (token ids of shape {list(tokens.shape)}); give at least one token.")
     return bool((tokens[..., 0] == end_id(model)).all())
 
 
@@ -143,9 +159,7 @@ def trace(
     ids = prompt_ids(model, prompt, bos)
     hook = compile_plan(model, plan, bos)
     logits, cache = model.run_with_cache(torch.tensor([ids]), names_filter, hook=hook)
-    if not logits.isfinite().all():
-        remedy = "make the edits smaller" if plan else "check the weights, or use float32"
-        raise ValueError(f"The model's output is not finite in {model.cfg.dtype}; {remedy}.")
+    refuse_not_finite(model, logits, torch.tensor([ids]), hook)
     return Run(
         text=prompt if isinstance(prompt, str) else whole_text(words_of(model), ids[bos:]),
         tokens=tuple(ids),

@@ -37,6 +37,7 @@ from gpt2_core.results import Generation
 from gpt2_core.streaming import words_of
 from interp.changes import Change, ChangeHook, chosen, site
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits, refuse_not_finite
 from interp.intervene import compile_plan
 from interp.run import Check, Provenance, prompt_ids, provenance
 
@@ -84,6 +85,7 @@ def contrast(
         rows = [row + space * (longest - len(row)) for row in rows]
     _, cache = model.run_with_cache(torch.tensor(rows), name, return_type=None, stop_at_layer=layer + 1)
     x = cache[name]
+    refuse_not_finite(model, x, torch.tensor(rows))
     typical = x[:, min(1, longest - 1) :].norm(dim=-1).mean().item()
     strings = (tuple(words_of(model).strings(row)) for row in rows)
     return Contrast(x[0] - x[1], layer, component, *strings, typical)
@@ -110,6 +112,7 @@ def mean_difference(
         for text in texts:
             ids = torch.tensor([prompt_ids(model, text, bos)])
             _, cache = model.run_with_cache(ids, name, return_type=None, stop_at_layer=layer + 1)
+            refuse_not_finite(model, cache[name], ids)
             last.append(cache[name][0, -1])
         return torch.stack(last).mean(0)
 
@@ -247,7 +250,7 @@ class BeforeAfter:
     provenance: Provenance
 
 
-def steering_hook(model: GPT2, operations: Sequence[Operation], plan: Plan = NO_EDITS, bos: bool = False) -> ChangeHook:
+def steering_hook(model: GPT2, operations: Sequence[Operation], plan: Plan = NO_EDITS, bos: bool = True) -> ChangeHook:
     """The hook of steering operations, after the edits of a plan; for `generate`, `stream` and `model(tokens, hook=...)`.
 
     Raises ValueError for an operation that does not fit the model.
@@ -288,8 +291,8 @@ def before_after(
         )
     plain, steered = compile_plan(model, plan, bos), steering_hook(model, operations, plan, bos)
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    p, q = (last_logits(model, torch.tensor([ids]), hook)[0].float().log_softmax(-1) for hook in (plain, steered))
     texts = [generate(model, ids, hook=hook, seed=seed, n=n, **settings) for hook in (plain, steered)]
-    p, q = (model(torch.tensor([ids]), hook=hook, logits_at=-1)[0, 0].float().log_softmax(-1) for hook in (plain, steered))
     return BeforeAfter(
         *texts, kl(p, q).item() / math.log(2), _checks(model, ids, operations, steered), provenance(model, plan, bos)
     )

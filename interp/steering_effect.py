@@ -27,8 +27,9 @@ from gpt2_core.distribution import kl, taken
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import words_of
 from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
+from interp.finite import refuse_not_finite
 from interp.intervene import Apply, PlanHook, application, compile_plan, paired_texts, sources
-from interp.run import Check, Provenance, Run, judged, prompt_ids, provenance, trace
+from interp.run import Check, Provenance, Run, judged, position_in, prompt_ids, provenance, trace
 from interp.weights import Ends, vector_effect
 
 SWEPT = ("add", "contrast", "clamp", "project", "scale")
@@ -132,7 +133,7 @@ def shift(before: Run, after: Run, position: int = -1, k: int = 8) -> Shift:
         raise ValueError(
             f"The runs have {len(before)} and {len(after)} tokens that are not the same; compare runs of one prompt."
         )
-    at = range(len(before))[position]
+    at = before.at(position)
     p, q = (run.logits[at].float().log_softmax(-1) for run in (before, after))
     moved = q.exp() - p.exp()
     parts = []
@@ -191,7 +192,7 @@ def sweep_values(
         raise ValueError(f"{edit.op} at {len(values)} values cannot be swept; give some values and one of {', '.join(SWEPT)}.")
     plan.add(edit).check(model.config)
     ids = prompt_ids(model, prompt, bos)
-    at, base_hook = range(len(ids))[position], compile_plan(model, plan, bos)
+    at, base_hook = position_in(len(ids), position), compile_plan(model, plan, bos)
     base, logp = _curve(model, ids, at, list(targets), base_hook, 1, None)
     source = sources(model, Plan((edit,)), bos)[0]
     amounts = torch.tensor([float(v) for v in values], device=model.wte.weight.device)
@@ -239,7 +240,9 @@ class _Rows(PlanHook):
 def _curve(model: GPT2, ids: list[int], at: int, targets: list[int], hook, rows: int, base: Tensor | None):
     """One row per value, and the log-probabilities after the position, [row d_vocab]."""
     tokens = torch.tensor([ids] * rows)
-    logp = model(tokens, hook=hook).float().log_softmax(-1)
+    logits = model(tokens, hook=hook)
+    refuse_not_finite(model, logits, tokens, hook)
+    logp = logits.float().log_softmax(-1)
     here = logp[:, at]
     truth = tokens[:, 1:].to(logp.device)
     lost = [-taken(row[:-1], answer)[0].mean() / math.log(2) for row, answer in zip(logp, truth)]

@@ -28,6 +28,7 @@ from torch import Tensor
 from gpt2_core.config import GPT2Config
 from gpt2_core.hooks import Tap, Watch
 from gpt2_core.model import GPT2, UNHOOKED
+from interp.finite import refuse_not_finite
 from interp.intervene import PlanHook
 
 # What an engine needs of a run, and what the components read besides: short name -> hook inside a block.
@@ -79,8 +80,7 @@ def record(
     watch = Watch(wanted.__contains__, kept.__setitem__, hook)
     ids = torch.tensor([list(tokens) for tokens in prompts])
     final = model(ids, hook=watch, stop_at_layer=model.config.n_layers)[:, -1]
-    if not model.ln_f(final, UNHOOKED, "ln_final").isfinite().all():
-        raise ValueError(f"The model's output is not finite in {model.cfg.dtype}; make the edits smaller, or use float32.")
+    refuse_not_finite(model, model.ln_f(final, UNHOOKED, "ln_final"), ids, hook)
     return tuple(
         Recording(model, tuple(tokens), {key: kept[name][i] for name, key in wanted.items()}, final[i])
         for i, tokens in enumerate(prompts)

@@ -16,7 +16,7 @@ from gpt2_core.streaming import end_id
 from interp.edits import Plan
 from interp.fused import fused
 from interp.intervene import compile_plan
-from interp.metrics import MetricFunction, evaluate, metric_name
+from interp.metrics import MetricFunction, evaluate, finite_values, metric_name
 from interp.run import Check, Provenance, provenance
 from interp.sweep import Rerun, record
 from interp.sweep_cells import RESIDUAL, Cell, Patcher, names_read
@@ -184,7 +184,7 @@ class Prepared:
         if self._reads is None or max(self._reads) >= self.model.config.d_vocab:  # the metric then says what it misses
             return evaluate(self.metric, self._rerun.logits(final)).cpu()
         logits = self._rerun.logits(final, self._reads)
-        return self.metric.of(logits if logits.dtype == torch.float64 else logits.float()).cpu()
+        return finite_values(self.metric, self.metric.of(logits if logits.dtype == torch.float64 else logits.float())).cpu()
 
     @torch.no_grad()
     def logits(self, layer: int, cell: Cell) -> Float[Tensor, " d_vocab"]:

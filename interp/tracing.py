@@ -28,6 +28,7 @@ from gpt2_core.hooks import HookFunction
 from gpt2_core.model import GPT2
 from interp.ablation import Replace
 from interp.edits import NO_EDITS, Plan
+from interp.finite import last_logits, refuse_not_finite
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, probability
 from interp.run import Provenance, begins_with_end, position_in, provenance
@@ -119,6 +120,7 @@ def draw_noise(
     return Noise((factor * sigma * drawn).to(model.W_E), sigma, float(factor), seed)
 
 
+@torch.no_grad()
 def causal_trace(
     model: GPT2,
     tokens: Int[Tensor, " pos"] | list[int],
@@ -139,7 +141,7 @@ def causal_trace(
     fit.
     """
     noise = noise or draw_noise(model, subject[1] - subject[0])
-    ids = torch.as_tensor(tokens)
+    ids = torch.as_tensor(tokens, dtype=torch.long)
     bos = begins_with_end(model, ids) if bos is None else bos
     steps = list(trace_steps(model, ids, subject, metric, component, window, noise, plan, bos, rows))
     values = torch.cat([step.values for step in steps]).view(model.config.n_layers, len(ids), len(noise.samples))
@@ -174,6 +176,8 @@ def trace_steps(
     starts = [f"blocks.{layer}.hook_resid_post" for layer in range(model.config.n_layers - 1)]
     many, corrupt = tokens.expand(samples, -1), _noisy(noise, subject, inner)
     drowned, corrupted = model.run_with_cache(many, starts, hook=corrupt, logits_at=-1)
+    refuse_not_finite(model, logits, tokens[None], inner)
+    refuse_not_finite(model, drowned, many, corrupt, rows=[f"with noise sample {i}" for i in range(samples)])
     ends = evaluate(metric, logits[:, 0]).item(), evaluate(metric, drowned[:, 0])
     places = torch.arange(n) if positions is None else torch.tensor([position_in(n, at) for at in positions])
     done, total = 0, len(places) * len(sites)
@@ -184,7 +188,8 @@ def trace_steps(
             first = restored[0]
             before = corrupted[starts[first - 1]].repeat(len(chunk), 1, 1) if first else many.repeat(len(chunk), 1)
             hook = Replace(own, inner) if first else _noisy(noise, subject, inner, own, len(chunk))
-            logits = model(before, hook=hook, start_at_layer=first or None, logits_at=-1)[:, 0]
+            labels = [f"with {component} of layer {layer} restored at position {at}" for at in chunk.tolist()]
+            logits = last_logits(model, before, hook, first or None, labels)
             done += len(chunk)
             values = torch.stack([evaluate(metric, part) for part in logits.chunk(len(chunk))])
             yield TraceStep(layer, tuple(chunk.tolist()), values, *ends, done, total)

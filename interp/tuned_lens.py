@@ -37,6 +37,7 @@ from gpt2_core.distribution import kl
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
 from interp.edits import NO_EDITS
+from interp.finite import refuse_not_finite
 from interp.lens import labels, lens_names
 from interp.run import Provenance, begins_with_end, provenance
 
@@ -132,6 +133,7 @@ def _step(model: GPT2, batch: Tensor, names: list[str], weights: dict, biases: d
     """One step on one batch, row by row, so that only one row's logits exist at a time. The mean loss over rows."""
     with torch.no_grad():
         logits, cache = model.run_with_cache(batch, names)
+        refuse_not_finite(model, logits, batch)
         final = logits.float().log_softmax(-1)
     total = 0.0
     for name in names:
@@ -155,6 +157,7 @@ def evaluate(model: GPT2, batches: Iterable[Int[Tensor, "batch pos"]], lens: Tun
     for batch in batches:
         bos = bos and begins_with_end(model, batch)
         logits, cache = model.run_with_cache(batch, names)
+        refuse_not_finite(model, logits, batch)
         final = logits.float().log_softmax(-1)
         both = [[_divergence(model, x, final).item() for x in (cache[name], lens(name, cache[name]))] for name in names]
         sums.append(batch.numel() * torch.tensor(both, dtype=torch.float64))

@@ -31,7 +31,7 @@ from torch import Tensor
 from gpt2_core.hooks import Tap
 from gpt2_core.model import GPT2
 from interp.folding import centred, read_through
-from interp.run import Provenance, of_weights
+from interp.run import Provenance, check_place, of_weights
 
 Circuit = Literal["OV", "QK"]
 CHUNK = 4096  # tokens of the vocabulary at a time, where a product over it is made
@@ -89,7 +89,8 @@ class SingularVectors:
 @torch.no_grad()
 def head_matrices(model: GPT2, layer: int, folded: bool = True) -> HeadMatrices:
     """The matrices of a layer's heads, folded (gain in, means out) or as they stand."""
-    block = model.h[_within(layer, model.config.n_layers, "layer")]
+    check_place(model.config, layer)
+    block = model.h[layer]
     attn, gain = block.attn, _wide(block.ln_1.weight)[:, None]
     reading = [_wide(w) for w in (attn.W_Q, attn.W_K, attn.W_V)]
     if not folded:
@@ -145,7 +146,8 @@ def factors(
     """
     if circuit not in ("OV", "QK"):
         raise ValueError(f"A head's circuit is 'OV' or 'QK', got {circuit!r}.")
-    w, head = head_matrices(model, layer, folded), _within(head, model.config.n_heads, "head")
+    check_place(model.config, layer, head)
+    w = head_matrices(model, layer, folded)
     tokens = embedding(model, folded, first_mlp)
     if circuit == "OV":
         return tokens @ w.W_V[head], (w.W_O[head] @ unembedding(model, folded)).T
@@ -171,7 +173,8 @@ def token_row(
 @torch.no_grad()
 def neuron_effect(model: GPT2, layer: int, neuron: int, k: int = 10, folded: bool = True) -> Ends:
     """The tokens whose logits a neuron's output weights raise and lower most, per unit of activation and of final scale."""
-    weight = _wide(model.h[_within(layer, model.config.n_layers, "layer")].mlp.c_proj.weight)
+    check_place(model.config, layer)
+    weight = _wide(model.h[layer].mlp.c_proj.weight)
     return _ends(weight[_within(neuron, model.config.d_mlp, "neuron")] @ unembedding(model, folded), k)
 
 
@@ -195,7 +198,8 @@ def singular_vectors(
     """The n strongest directions of W_OV or W_QK, and the k tokens at either end of each. W_QK without the 1/sqrt(d_head)."""
     if circuit not in ("OV", "QK"):
         raise ValueError(f"A head's circuit is 'OV' or 'QK', got {circuit!r}.")
-    w, head = head_matrices(model, layer, folded), _within(head, model.config.n_heads, "head")
+    check_place(model.config, layer, head)
+    w = head_matrices(model, layer, folded)
     pair = (w.W_V[head], w.W_O[head].T) if circuit == "OV" else (w.W_Q[head], w.W_K[head])
     (q_left, r_left), (q_right, r_right) = (torch.linalg.qr(m.double()) for m in pair)
     u, singular_values, vh = torch.linalg.svd(r_left @ r_right.T)
@@ -221,6 +225,6 @@ def _wide(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def _within(index: int, n: int, what: str) -> int:
-    if not -n <= index < n:
+    if not 0 <= index < n:
         raise ValueError(f"There is no {what} {index}; give one of 0..{n - 1}.")
-    return range(n)[index]
+    return index

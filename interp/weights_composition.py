@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2
-from interp.run import Provenance, of_weights
+from interp.run import Provenance, check_place, of_weights
 from interp.weights import HeadMatrices, head_matrices
 
 Mode = Literal["Q", "K", "V"]
@@ -88,10 +88,7 @@ def neighbours(model: GPT2, layer: int, head: int, mode: Mode, folded: bool = Tr
     if mode not in ("Q", "K", "V"):
         raise ValueError(f"Heads compose by 'Q', 'K' or 'V', got {mode!r}.")
     n_layers, n_heads = model.config.n_layers, model.config.n_heads
-    if not (0 <= layer < n_layers and 0 <= head < n_heads):
-        raise ValueError(
-            f"There is no head L{layer}H{head}; {model.config.model_name} has {n_layers} layers of {n_heads} heads."
-        )
+    check_place(model.config, layer, head)
     own = head_matrices(model, layer, folded)
     reading, writing = _reading(own, mode)[head, None], _writes(own.W_V, own.W_O)[head, None]
     earlier, later = (reading.new_zeros(n_layers, n_heads) for _ in range(2))

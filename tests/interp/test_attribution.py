@@ -230,7 +230,7 @@ def test_what_cannot_be_explained():
         logit(MODEL, 101)
     with pytest.raises(ValueError, match=r"0\.\.8"):
         attribution.by_layer(MODEL, RUN, TARGETS["logit"], position=9)
-    with pytest.raises(ValueError, match="no layer 3"):
+    with pytest.raises(ValueError, match="Layer 3 does not exist"):
         attribution.by_neuron(MODEL, RUN, TARGETS["logit"], layer=3)
     with pytest.raises(ValueError, match="somewhere is a direction"):
         TARGETS["direction"].of_logits(RUN.logits)

@@ -80,5 +80,5 @@ def test_neighbours_are_a_row_and_a_column_of_all_compositions(mode, folded):
         assert max_difference(found.earlier, every.scores[:, :, layer, head]) < 1e-6
         assert max_difference(found.later, every.scores[layer, head]) < 1e-6
         assert (found.baseline, found.baseline_std) == (every.baseline, every.baseline_std)
-    with pytest.raises(ValueError, match="There is no head L3H0"):
+    with pytest.raises(ValueError, match="L3H0 does not exist"):
         neighbours(MODEL, 3, 0, mode)

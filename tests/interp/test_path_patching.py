@@ -169,8 +169,8 @@ def test_other_metrics_and_provenance():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"senders": [(3, 0)]}, "no head L3H0"),
-        ({"receivers": [Receiver(0, 3)]}, "no receiver"),
+        ({"senders": [(3, 0)]}, "L3H0 does not exist"),
+        ({"receivers": [Receiver(0, 3)]}, "L0H3 does not exist"),
         ({"positions": [6]}, r"0\.\.5"),
         ({"positions": []}, r"0\.\.5"),
         ({"method": "linear", "plan": Plan((Edit.zero("resid_mid", 1),))}, "use method 'exact'"),

@@ -233,9 +233,9 @@ def test_the_baseline_is_what_random_heads_score():
 
 
 def test_what_is_not_there():
-    with pytest.raises(ValueError, match=r"no head 4; give one of 0\.\.3"):
+    with pytest.raises(ValueError, match=r"L0H4 does not exist, .* of heads 0\.\.3"):
         top_pairs(RAW, 0, 4)
-    with pytest.raises(ValueError, match="no layer 3"):
+    with pytest.raises(ValueError, match="Layer 3 does not exist"):
         weights.neuron_effect(RAW, 3, 0)
     with pytest.raises(ValueError, match="no token 151"):
         weights.token_row(RAW, 0, 0, 151)
