@@ -82,7 +82,9 @@ def largest_of(view: View, kind: str) -> float:
 
 
 def grid_evidence(view: View, kind: str) -> Evidence:
-    """Every head's numbers on this prompt, and what prints them."""
+    """Every head's numbers on this prompt, and what prints them. Raises ValueError for a text of one token, which has none."""
+    if len(view.run) < 2:
+        raise ValueError("The text has 1 token, and attention statistics need at least 2; add some text.")
     found, kind = service.pictures(view), kind if possible(view, kind) else "weights"
     columns = ["layer", "head", "entropy_bits", "distance_tokens", "first_token_share"]
     tables = [found.entropy, found.distance, found.sink]

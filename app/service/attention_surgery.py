@@ -209,7 +209,7 @@ for token in {found.ids}:
     imports = "import torch\nfrom interp.intervene import compile_plan"
     return Evidence(
         "attention-surgery",
-        ("token", "id", "before", "after"),
+        ("token", "id", "probability_before", "probability_after"),
         rows,
         script(view, imports, code, run=False),
         lens_script(view, "", _lens_movers(found)),
@@ -266,5 +266,5 @@ for place in grown.flatten().argsort(descending=True).tolist():
     answer, rival = view.model.tokenizer.strings([found.answer, found.rival])
     facts = {"answer": answer, "rival": rival, "logit_difference": [found.difference_before, found.difference_after]}
     facts |= {"check": found.check.residual} | _facts(view, found)
-    columns = ("layer", "head", "direct_effect_before", "direct_effect_after", "change", "edited")
+    columns = ("layer", "head", "direct_effect_before_logits", "direct_effect_after_logits", "change_logits", "edited")
     return Evidence("attention-compensation", columns, rows, script(view, imports, code, run=False), "", facts)

@@ -30,7 +30,8 @@ def damage_evidence(view: View) -> Evidence:
 {prompt_lines(view)}{reference_lines(view)}
 many = tokens.expand({WINDOWS}, -1)
 ways = {{"zero": (tokens, Ablation.zero()), "mean": (tokens, Ablation.mean(reference)), "resample": (many, Ablation.resample(reference))}}
-before = run.logits[{view.position}].log_softmax(-1)
+logit, before = run.logits[{view.position}, {found.first}].item(), run.logits[{view.position}].log_softmax(-1)
+print(f"     none logit {{logit:.4f}} p {{before[{found.first}].exp().item():.4f}} KL {{0:.4f}}")
 for name, (rows, ablation) in ways.items():
     logits = ablate(model, rows, [Part.head({view.layer}, {view.head})], ablation, plan=plan, bos={view.state.bos})
     after = logits.log_softmax(-1)
@@ -65,13 +66,13 @@ def compensation_evidence(view: View) -> Evidence:
 {ablation_lines(view)}metric = answer_metric("logit_difference", [[{two.first}]] * {copies}, [[{two.second}]] * {copies})
 parts = [Part.head({view.layer}, {view.head})]
 found = compensation(model, tokens, metric, parts, ablation, plan=plan, bos={view.state.bos})
-for grown in found.grown(10):
-    print(f"{{grown.part.label:>7}} {{grown.before:.4f}} -> {{grown.after:.4f}}")
+for grown in found.grown():
+    print(f"{{grown.part.label:>7}} {{grown.before:.4f}} -> {{grown.after:.4f}}, change {{grown.change:.4f}}")
 """
     imports = "import torch\nfrom interp.ablation import Ablation, Part\nfrom interp.compensation import compensation\nfrom interp.metrics import answer_metric"
     more = {"lost": found.lost.mean().item(), "drop": found.drop.mean().item(), "repaired": found.repaired}
     name = f"L{view.layer}H{view.head}-compensation"
-    return Evidence(name, ("head", "before", "after", "change"), rows, script(view, imports, code), "", facts(view, **more))
+    return Evidence(name, ("head", "direct_effect_before_logits", "direct_effect_after_logits", "change_logits"), rows, script(view, imports, code), "", facts(view, **more))
 
 
 def circle_evidence(view: View) -> Evidence:
@@ -86,7 +87,7 @@ for mode in {MODES}:
     for side, table in (("earlier", found.earlier), ("later", found.later)):
         above = (table - found.baseline) / found.baseline_std
         for layer, head in (above >= {ABOVE_CHANCE}).nonzero().tolist():
-            print(f"{{side:>7}} L{{layer}}H{{head}} {{mode}} {{table[layer, head].item():.4f}} {{above[layer, head].item():.1f}}")
+            print(f"{{side:>7}} L{{layer}}H{{head}} {{mode}} {{table[layer, head].item():.4f}} {{above[layer, head].item():.4f}}")
 """
     made = script(view, "from interp.weights_composition import neighbours", code, run=False)
     columns = ("side", "head", "composition", "score", "deviations_above_chance")
@@ -124,8 +125,9 @@ def directions_evidence(view: View, circuit: str) -> Evidence:
     given = "".join(f", {name}={value}" for name, value in options(view).items())
     code = f"""
 found = singular_vectors(model, {view.layer}, {view.head}, "{circuit}", {DIRECTIONS}, {WORDS}{given})
-for value, read, written in zip(found.singular_values.tolist(), found.read.up_ids, found.written.up_ids):
-    print(f"{{value:.4f}}", model.tokenizer.strings(read.tolist()), "->", model.tokenizer.strings(written.tolist()))
+shares = found.singular_values**2 / (found.singular_values**2).sum()
+for value, share, read, written in zip(found.singular_values.tolist(), shares.tolist(), found.read.up_ids, found.written.up_ids):
+    print(f"{{value:.4f}} {{share:.4f}}", model.tokenizer.strings(read.tolist()), "->", model.tokenizer.strings(written.tolist()))
 """
     made = script(view, "from interp.weights import singular_vectors", code, run=False)
     columns = ("direction", "singular_value", "share", "reads", "writes")
@@ -141,7 +143,8 @@ def eigenvalues_evidence(view: View) -> Evidence:
     code = f"""
 found = copying(model{given})
 print(f"{{found.scores[{view.layer}, {view.head}].item():.4f}}")
-print(found.eigenvalues[{view.layer}, {view.head}])
+for value in found.eigenvalues[{view.layer}, {view.head}].tolist():
+    print(f"{{value.real:.4f}} {{value.imag:.4f}}")
 """
     made = script(view, "from interp.weights import copying", code, run=False)
     more = {"score": found.score, **options(view)}

@@ -11,6 +11,7 @@ from app.service.heads_stages import finished
 from app.service.scripts import lens_script, script
 from app.service.view import View
 
+METRIC_UNITS = {"logit_diff": "logits", "log_probability": "nats", "kl": "nats"}
 PRINT_TABLE = 'for layer, row in enumerate(table.tolist()):\n    print(layer, *(f"{x:.4f}" for x in row))\n'
 
 
@@ -29,17 +30,34 @@ def facts(view: View, **more) -> dict:
     }
 
 
-def scores_evidence(view: View) -> Evidence:
-    """Every score of every head that has been computed; the scripts compute the one that is shown."""
-    tables = {name: score(view, name) for name in SCORES}
-    known = {name: table for name, table in tables.items() if table is not None}
-    rows = [
-        (f"L{la}H{h}", *(table[la, h] for table in known.values())) for la, h in np.ndindex(next(iter(known.values())).shape)
-    ]
+def map_evidence(view: View) -> Evidence:
+    """The score that is shown, of every head. Raises ValueError for a text of one token where the score needs more."""
     chosen = SCORE.of(view.state)
-    imports, lines = _score_lines(view, chosen)
-    code = script(view, imports, lines + PRINT_TABLE)
-    return Evidence("heads", ("head", *known), rows, code, _score_in_lens(view, chosen), facts(view, score=chosen))
+    if chosen in ON_PROMPT and score(view, chosen) is None:
+        raise ValueError("The text has 1 token, and attention statistics need at least 2; add some text.")
+    return _scores_evidence(view, (chosen,), _score_in_lens(view, chosen))
+
+
+def table_evidence(view: View) -> Evidence:
+    """Every score of every head, as far as they have been computed."""
+    return _scores_evidence(view, tuple(name for name in SCORES if score(view, name) is not None), "")
+
+
+def _scores_evidence(view: View, names: tuple[str, ...], lens_code: str) -> Evidence:
+    tables = [score(view, name) for name in names]
+    heads = np.ndindex(view.config.n_layers, view.config.n_heads)
+    rows = [(f"L{la}H{h}", *(float("nan") if table is None else table[la, h] for table in tables)) for la, h in heads]
+    parts = [_score_lines(view, name) for name in names]
+    body = "".join(f"{lines}print({column(view, name)!r})\n{PRINT_TABLE}" for name, (_, lines) in zip(names, parts))
+    code = script(view, "\n".join(imports for imports, _ in parts), body)
+    columns = ("head", *(column(view, name) for name in names))
+    return Evidence("heads", columns, rows, code, lens_code, facts(view, scores=list(names)))
+
+
+def column(view: View, name: str) -> str:
+    """A score's name with its unit."""
+    unit = {"knock_out": METRIC_UNITS[METRIC.of(view.state)], "direct": "logits", "entropy": "bits", "distance": "tokens"}.get(name)
+    return f"{name}_{unit}" if unit else name
 
 
 def _score_lines(view: View, name: str) -> tuple[str, str]:
@@ -141,8 +159,9 @@ names = {copy_names(view)}
 roles = list(attention_roles(model, {SEEDS}, {ROWS}, {length}, plan))
 roles += [copy_role(model, names, {SEEDS}, negative, plan) for negative in (False, True)]
 for r in roles:
-    score, null = r.score.mean[{at}].item(), r.null.high[{at}].item()
-    print(f"{{r.name:>16}} {{score:.4f}} null at most {{null:.4f}} threshold {{r.threshold:g}} given {{r.given[{at}].item()}}")
+    score, null = ([part[{at}].item() for part in (x.mean, x.low, x.high)] for x in (r.score, r.null))
+    print(f"{{r.name:>16}} {{score[0]:.4f}} ({{score[1]:.4f}} to {{score[2]:.4f}})", end=" ")
+    print(f"null {{null[0]:.4f}} ({{null[1]:.4f}} to {{null[2]:.4f}}) threshold {{r.threshold:g}} given {{r.given[{at}].item()}}")
 """
     made = script(view, "from interp.roles import attention_roles, copy_role", code, run=False)
     return Evidence(f"L{at[0]}H{at[1]}-roles", columns, rows, made, "", facts(view, seeds=list(SEEDS)))
@@ -164,7 +183,9 @@ def search_evidence(view: View) -> Evidence:
 {prompt_lines(view)}{metric_lines(view, view.run)}
 for step in greedy_knock_out(model, tokens, metric, {steps_of(view)}, {lower}, plan, {view.state.bos}):
     if step.head is not None:
+        if step.number == 1:
+            print(0, "none", f"{{step.baseline:.4f}}")
         print(step.number, "L{{}}H{{}}".format(*step.head), f"{{step.value:.4f}}")
 """
     made = script(view, imports, code)
-    return Evidence("heads-search", ("round", "head", "metric", "prediction"), rows, made, "", facts(view))
+    return Evidence("heads-search", ("round", "head", f"metric_{METRIC_UNITS[METRIC.of(view.state)]}", "prediction"), rows, made, "", facts(view))

@@ -66,8 +66,8 @@ def _overview(page: Page) -> gr.State:
     page.shows("heads", [wanted, subject], _asked, depends=whichever)
     page.shows("heads", [head, grid, said, table], _values, inputs=[done], depends=of_heads)
     page.shows("heads", [measure, stop], _offer, inputs=[done], depends=whichever)
-    page.hands_out(head, heads_evidence.scores_evidence)
-    page.hands_out(said, heads_evidence.scores_evidence)
+    page.hands_out(head, heads_evidence.map_evidence)
+    page.hands_out(said, heads_evidence.table_evidence)
 
     def quick(state: PageState, count: int) -> Iterator[int]:
         view = View(page.store, state)

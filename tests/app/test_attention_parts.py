@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from scripts import run_here
+from scripts import numbers, run_here
 
 from app.figures.attention import paths_bars
 from app.service import attention as heads
@@ -202,10 +202,6 @@ def test_the_score_is_the_sum_of_its_parts(store):
     assert scores.largest(table, ("a", "b"), 2) == [("a", "b", -5.0), ("b", "a", 2.0)]
 
 
-def numbers(line: str) -> list[float]:
-    return [float(x) for x in re.findall(r"-?\d+\.\d+", line)]
-
-
 def test_scripts_print_what_the_panels_show(store, capsys, monkeypatch):
     view = view_of(store)
     made = bridge.to_transformer_lens(view.model)
@@ -228,7 +224,7 @@ def test_scripts_print_what_the_panels_show(store, capsys, monkeypatch):
             lines = [
                 line for line in run_here(code, capsys).splitlines() if not line.startswith(("KL", "sum", "score", "logit"))
             ]
-            printed = np.array([numbers(line)[: len(panel.rows[0][columns])] for line in lines])
+            printed = np.array([numbers(line)[0][: len(panel.rows[0][columns])] for line in lines])
             assert np.allclose(printed, np.array([row[columns] for row in panel.rows], float), atol=2e-5), panel.name
 
 
@@ -238,7 +234,7 @@ def test_scripts_under_edits_and_long_tables(store, capsys):
     panel = surgery.movers_evidence(view, found)
     assert panel.lens_code == "" and f"{found.kl:.6f} bits" in run_here(panel.code, capsys)
     flown = paths.evidence(view_of(store, position=6), "flow")
-    printed = [numbers(line)[0] for line in run_here(flown.code, capsys).splitlines()]
+    printed = [numbers(line)[0][0] for line in run_here(flown.code, capsys).splitlines()]
     assert np.allclose(printed, [row[2] for row in flown.rows], atol=1e-5)
     long = view_of(store, " ".join([PROMPT] * 20))
     table = shown.head_evidence(long, "weights")

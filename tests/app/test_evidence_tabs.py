@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from scripts import run_here
+from scripts import numbers, run_here
 
 from app.service import (
     generation,
@@ -43,19 +43,15 @@ def view(store, monkeypatch):
     return view
 
 
-def numbers(line: str) -> list[float]:
-    return [float(x) for x in re.findall(r"-?\d+\.\d+", line)]
-
-
 def test_probabilities(view, capsys):
     following, text = probabilities.next_evidence(view), probabilities.text_evidence(view)
     for code in (following.code, following.lens_code):
         lines = run_here(code, capsys).splitlines()
-        assert np.allclose([numbers(line)[0] for line in lines], [row[3] for row in following.rows], atol=1e-6)
+        assert np.allclose([numbers(line)[0][0] for line in lines], [row[3] for row in following.rows], atol=1e-6)
         assert [int(line.split()[1]) for line in lines] == [row[2] for row in following.rows]
     for code in (text.code, text.lens_code):
         lines = [line for line in run_here(code, capsys).splitlines() if not line.startswith("mean")]
-        assert np.allclose([numbers(line)[:2] for line in lines], [row[2:4] for row in text.rows[1:]], atol=1e-4)
+        assert np.allclose([numbers(line)[0][:2] for line in lines], [row[2:4] for row in text.rows[1:]], atol=1e-4)
         assert [int(line.split()[3]) for line in lines] == [row[4] for row in text.rows[1:]]
     edited = View(view.store, view.state.but(plan=OFF))
     assert probabilities.next_evidence(edited).lens_code == "" and np.isfinite(probabilities.text_evidence(edited).rows[1][5])
@@ -82,7 +78,7 @@ def test_training(view, capsys):
     film, panel = training.film_of(view.store, "glass-2m"), training_evidence.film_evidence(view)
     lines = run_here(panel.code, capsys).splitlines()
     assert len(lines) == len(panel.rows) == film.frames
-    assert np.allclose([numbers(line)[-1] for line in lines], [row[-1] for row in panel.rows], atol=1e-4)
+    assert np.allclose([numbers(line)[0][-1] for line in lines], [row[-1] for row in panel.rows], atol=1e-4)
     assert panel.rows[-1][:2] == (film.steps[-1], film.tokens[-1])
     family = training_evidence.family_evidence(view)
     assert len(run_here(family.code, capsys).splitlines()) == len(family.rows) > 10
@@ -93,7 +89,7 @@ def test_scaling(view, capsys):
         scaling.read(view, name)
     panel = scaling_evidence.readings_evidence(view)
     lines = [line for line in run_here(panel.code, capsys).splitlines() if "entropy" not in line]
-    assert np.allclose([numbers(line)[0] for line in lines], [row[4] for row in panel.rows], atol=1e-6)
+    assert np.allclose([numbers(line)[0][0] for line in lines], [row[4] for row in panel.rows], atol=1e-6)
     curve = scaling_evidence.curve_evidence(view, "lambada_acc")
     printed = run_here(curve.code, capsys)
     assert len(curve.rows) >= 5 and all(f"{name} {value}" in printed for name, n, value in curve.rows if n)
@@ -117,5 +113,5 @@ def test_zero_shot(view, capsys):
             assert panel.rows[0][3] == outcome.answer == printed.strip()
         else:
             asked = outcome.ways[0].candidates
-            assert np.allclose([numbers(line)[0] for line in printed.splitlines()], [c.logprob for c in asked], atol=1e-4)
+            assert np.allclose([numbers(line)[0][0] for line in printed.splitlines()], [c.logprob for c in asked], atol=1e-4)
             assert {row[3] for row in panel.rows} == {c.name for c in asked}

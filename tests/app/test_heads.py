@@ -1,15 +1,13 @@
 """The heads tab: its numbers against loops and the library, what it hands out against its own scripts, and a reader's way through it."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
-from scripts import run_here
+from views import view_of
 
 from app.components.number_table import Column, number_table_value
 from app.figures.heads_card import eigenvalue_plane, knock_out_curve
-from app.service import heads, heads_card, heads_card_evidence, heads_evidence, heads_search, heads_stages, heads_weights
+from app.service import heads, heads_card, heads_search, heads_stages
 from app.service.heads_prompt import METHOD, METRIC, REFERENCE, reference_rows, rivals
 from app.service.view import View
 from app.settings import Settings
@@ -37,11 +35,8 @@ def view(store):
     return at(store)
 
 
-def at(store, plan=NO_EDITS, layer=1, head=1, position=None, settings=()) -> View:
-    state = PageState(model="glass-2m", prompt=PROMPT, plan=plan, layer=layer, head=head, position=position)
-    for setting, value in settings:
-        state = setting.on(state, value)
-    return View(store, state)
+def at(store, settings=(), **changes) -> View:
+    return view_of(store, *settings, **{"prompt": PROMPT, "layer": 1, "head": 1, **changes})
 
 
 @torch.no_grad()
@@ -64,7 +59,7 @@ def without(view, plan, layer, head, value=0.0) -> torch.Tensor:
 
 @pytest.mark.parametrize(("plan", "position"), [(NO_EDITS, None), (PLAN, 5)])
 def test_the_map_of_knock_outs_is_that_of_whole_runs(store, plan, position):
-    view = at(store, plan, position=position)
+    view = at(store, plan=plan, position=position)
     two, heads_of = rivals(view), np.ndindex(view.config.n_layers, view.config.n_heads)
     top = view.run.logits[view.position].topk(2).indices.tolist()
     assert [two.first, two.second] == top
@@ -106,7 +101,7 @@ def test_ways_of_knocking_out_against_hooks(store):
 
 @pytest.mark.parametrize("plan", [NO_EDITS, PLAN])
 def test_direct_shares_are_those_of_a_full_run(store, plan):
-    view = at(store, plan, position=4)
+    view = at(store, plan=plan, position=4)
     full = trace(view.model, PROMPT, plan, True)
     expected = by_head(view.model, full, logit(view.model, rivals(view).first, minus="mean"), 4)
     assert np.allclose(heads.score(view, "direct"), expected.heads, atol=1e-6)
@@ -164,7 +159,7 @@ def test_the_search_is_kept_and_can_be_put_into_the_plan(store):
     assert steps[0].now.head is None and not steps[0].done and steps[-1].done and len(steps[-1].heads) == 3
     assert heads_search.kept(view) is steps[-1] and len(list(heads_search.search(view))) == 1
     plan = heads_search.without(view.state.plan, steps[-1].heads)
-    after, two = at(store, plan), rivals(view)
+    after, two = at(store, plan=plan), rivals(view)
     gap = after.run.logits[-1, two.first] - after.run.logits[-1, two.second]
     assert steps[-1].curve[-1] == pytest.approx(gap.item(), abs=1e-4)
     assert steps[-1].tokens[-1] == int(after.run.logits[-1].argmax())
@@ -180,84 +175,6 @@ def test_what_takes_long_waits_and_the_rest_is_there(view):
     assert heads_stages.finished(view, stage) == 7 and heads_stages.value(view, stage) == 7
     assert heads_stages.waiting(view, [stage]) == [] and heads_stages.seconds(view, [stage]) > 0
     assert heads_stages.value(view, heads_stages.Stage(("glass-2m", "quick"), lambda: 8, 1)) == 8
-
-
-def numbers(text: str) -> list[list[float]]:
-    return [[float(x) for x in re.findall(r"-?\d+\.\d+", line)] for line in text.splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [("knock_out", ()), ("knock_out", ((METHOD, "mean"), (METRIC, "log_probability"))), ("knock_out", ((METHOD, "resample"), (METRIC, "kl"))),
-     ("direct", ()), ("sink", ()), ("entropy", ()), ("distance", ()), ("ov_copying", ())],
-)  # fmt: skip
-def test_the_script_of_a_score_prints_the_map(store, capsys, name, settings):
-    view = at(store, settings=[(heads.SCORE, name), *settings])
-    if name == "ov_copying":
-        heads_stages.finished(view, heads.copy_stage(view, NO_EDITS))
-    table, panel = heads.score(view, name), heads_evidence.scores_evidence(view)
-    codes = [panel.code, panel.lens_code] if panel.lens_code else [panel.code]
-    assert bool(panel.lens_code) == (name in ("sink", "entropy", "distance") or (name == "knock_out" and not settings))
-    for code in codes:
-        assert np.allclose(numbers(run_here(code, capsys))[-len(table) :], table, atol=2e-3)
-    column = panel.columns.index(name)
-    assert [row[column] for row in panel.rows] == table.flatten().tolist()
-
-
-def test_scripts_of_the_card_print_its_numbers(store, capsys):
-    view = at(store, settings=[(heads_search.STEPS, 2)])
-    damage = heads_card_evidence.damage_evidence(view)
-    printed = numbers(run_here(damage.code, capsys))
-    assert np.allclose(printed, [row[1:] for row in damage.rows[1:]], atol=1e-3)
-    assert np.allclose(numbers(run_here(damage.lens_code, capsys))[-1], damage.rows[1][1:], atol=1e-3)
-    over = heads_card_evidence.compensation_evidence(view)
-    assert np.allclose(numbers(run_here(over.code, capsys)), [row[1:3] for row in over.rows], atol=1e-3)
-    circle = heads_card_evidence.circle_evidence(view)
-    lines = sorted(run_here(circle.code, capsys).split("\n")[:-1])
-    assert sorted(line.split()[:3] for line in lines) == sorted([list(row[:3]) for row in circle.rows])
-    search = heads_evidence
-    with pytest.raises(ValueError, match="run it first"):
-        search.search_evidence(view)
-    *_, found = heads_search.search(view)
-    printed = run_here(search.search_evidence(view).code, capsys).split("\n")[:-1]
-    assert [line.split()[1] for line in printed] == ["L{}H{}".format(*head) for head in found.heads]
-    assert [float(line.split()[2]) for line in printed] == pytest.approx(found.curve[1:], abs=1e-3)
-
-
-def test_scripts_of_the_weights_print_them(store, capsys, monkeypatch):
-    view = at(store, layer=0, head=1, settings=[(heads_weights.FOLDED, False)])
-    directions = heads_card_evidence.directions_evidence(view, "OV")
-    assert [line[0] for line in numbers(run_here(directions.code, capsys))] == pytest.approx([row[1] for row in directions.rows], abs=1e-3)  # fmt: skip
-    assert sum(row[2] for row in directions.rows) < 1 and "folded=False" in directions.code
-    monkeypatch.setattr(heads_card_evidence, "PAIRS", 3)
-    monkeypatch.setattr(heads_weights, "PAIRS", 3)
-    pairs = heads_card_evidence.pairs_evidence(view, "QK")
-    printed = run_here(pairs.code, capsys).splitlines()
-    assert [float(line.split()[0]) for line in printed] == pytest.approx([row[2] for row in pairs.rows], abs=1e-3)
-    eigen = heads_card_evidence.eigenvalues_evidence(view)
-    assert numbers(run_here(eigen.code, capsys))[0] == pytest.approx([eigen.facts["score"]], abs=1e-3)
-    values = np.array([complex(*row) for row in eigen.rows])
-    assert eigen.facts["score"] == pytest.approx(values.real.sum() / np.abs(values).sum(), abs=1e-5)
-
-
-def test_roles_are_handed_out_with_their_null(store, capsys, monkeypatch):
-    for module in (heads, heads_evidence):
-        monkeypatch.setattr(module, "SEEDS", (3, 4))
-        monkeypatch.setattr(module, "LENGTH", 12)
-    monkeypatch.setattr(heads, "EVERY", 20)
-    monkeypatch.setattr(store, "_results", type(store._results)())
-    view = at(store)
-    panel = heads_evidence.roles_evidence(view)
-    printed = run_here(panel.code, capsys).splitlines()
-    assert [line.split()[0] for line in printed] == list(heads.ROLES) == [row[0] for row in panel.rows]
-    assert [float(line.split()[1]) for line in printed] == pytest.approx([row[1] for row in panel.rows], abs=1e-4)
-    for row, role in zip(panel.rows, heads.all_roles(view, NO_EDITS)):
-        assert row[8] == (row[1] >= row[7] and row[2] > row[6]) == bool(role.given[1, 1])
-    assert heads.given_roles(view) == {
-        place: [r.name for r in heads.all_roles(view, NO_EDITS) if place in r.heads]
-        for r in heads.all_roles(view, NO_EDITS)
-        for place in r.heads
-    }
 
 
 TEXT = words("en").section("number_table")
