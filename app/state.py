@@ -33,7 +33,7 @@ TABS = (
 LANGUAGES = ("en", "ko")
 MAX_PROMPT = 20_000  # characters; the context is what really limits
 SETTING = "s."  # what the address puts before a setting's name
-MAX_SETTINGS, MAX_SETTING = 64, 200_000  # how many, and the characters of one
+MAX_SETTINGS, MAX_SETTING = 256, 200_000  # how many, and the characters of one
 MAX_ADDRESS = (
     32_000  # bytes of an address's query: half of what uvicorn takes, the rest is for headers and other servers on the way
 )

@@ -272,7 +272,7 @@ def test_a_place_becomes_the_prompt_and_steering_takes_the_neuron(view):
     other = at(view, 1, 5, plan=Plan())
     found = list(neurons.fired(other, OWN))[-1]
     with pytest.raises(Exception) as told:
-        neurons_text._pick(Page, other.state, OWN, type("E", (), {"index": 2}))
+        neurons_text._pick(Page, neurons_text.OWN.on(other.state, OWN), type("E", (), {"index": 2}))
     place = found.contexts[2]
     assert told.value.state.prompt == "".join(place.strings[: place.peak + 1]) and neurons.AT.of(told.value.state) == "1.5"
     steered = neurons_held._to_steering(Page, other.state)

@@ -35,6 +35,9 @@ states = st.builds(
     head=heads,
     film=st.sampled_from(["", "glass-7m"]),
     frame=st.none() | st.integers(0, 999),
+    settings=st.dictionaries(
+        st.from_regex(r"[a-z_]{1,30}\.[a-z0-9_]{1,30}", fullmatch=True), st.text(max_size=30), max_size=5
+    ).map(lambda chosen: tuple(chosen.items())),
     tab=st.sampled_from(TABS),
     lang=st.sampled_from(LANGUAGES),
 )
