@@ -16,7 +16,7 @@ from app.state import PageState
 from interp.edits import Edit, Plan
 from interp.intervene import compile_plan
 from interp.neurons import EDGES, Context, TopActivations, activations_at, contexts, top_activations_stream
-from interp.run import Check, Run, trace
+from interp.run import Check
 from interp.steering_effect import Aim, Shift, aim, applied, shift
 from interp.sweep_cost import speed
 
@@ -122,14 +122,9 @@ def without_it(view: View) -> Plan:
 
 def held(view: View) -> Shift:
     """The next token without and with the neuron held, on top of the plan."""
-    s, edit, base = view.state, edit_of(view), without_it(view)
-
-    def compute() -> Run:
-        return trace(view.model, s.prompt, base.add(edit), s.bos, [])
-
-    return shift(
-        View(view.store, s.but(plan=base)).run, view.store.result(_key(view, "neuron held", edit), compute), view.position
-    )
+    base = without_it(view)
+    before, after = (View(view.store, view.state.but(plan=plan)).run for plan in (base, base.add(edit_of(view))))
+    return shift(before, after, view.position)
 
 
 def check(view: View) -> Check:

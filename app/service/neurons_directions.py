@@ -63,33 +63,48 @@ def _of_tokens(view: View, ids: tuple[int, int]) -> Directions:
     return Directions(lists, difference.norm().item(), None, tuple(view.show(ids)))
 
 
+SHOW = """
+def show(name, ids, values):
+    for token, value in zip(model.tokenizer.strings(ids.tolist()), values.tolist()):
+        print(f"{name} {value:.5f} {token!r}")
+
+"""
+
+
 def evidence(view: View) -> Evidence:
     """The tokens at both ends of both sides."""
     found, kind = directions(view), KIND.of(view.state)
+    says = "logits at a final LayerNorm scale of 1"
+    units = {"like": "cosine", "output": says, "written": "product with the embedding" if kind == "QK" else says}
     rows = [
-        (side, end, id, view.show([id])[0], value)
+        (side, end, id, view.show([id])[0], value, units.get(side, "product with the embedding"))
         for side, ends in found.lists
         for end, ids, values in (("up", ends.up_ids, ends.up_values), ("down", ends.down_ids, ends.down_values))
         for id, value in zip(ids.tolist(), values.tolist())
     ]
     if kind == "tokens":
         plus, minus = tokens(view)
-        imports, code = "from interp.weights import embedding, vector_effect", f"""
+        imports, code = "from interp.weights import embedding, vector_effect", f"""{SHOW}
 table = embedding(model)
 difference = table[{plus}] - table[{minus}]
 print(f"length {{difference.norm().item():.5f}}")
 like = table @ difference / table.norm(dim=-1) / difference.norm()
-print("like", like.topk({K}).indices.tolist())
-print("output", vector_effect(model, difference[None], {K}).up_ids[0].tolist())
+near, far, out = like.topk({K}), like.topk({K}, largest=False), vector_effect(model, difference[None], {K})
+show("like up", near.indices, near.values)
+show("like down", far.indices, far.values)
+show("output up", out.up_ids[0], out.up_values[0])
+show("output down", out.down_ids[0], out.down_values[0])
 """  # fmt: skip
     else:
         rank = min(RANK.of(view.state), view.config.d_head - 1)
-        imports, code = "from interp.weights import singular_vectors", f"""
+        imports, code = "from interp.weights import singular_vectors", f"""{SHOW}
 found = singular_vectors(model, {view.layer}, {view.head}, {kind!r}, n=8, k={K})
 print(f"length {{found.singular_values[{rank}].item():.5f}}")
 for name, ends in (("read", found.read), ("written", found.written)):
-    print(name, ends.up_ids[{rank}].tolist())
+    show(f"{{name}} up", ends.up_ids[{rank}], ends.up_values[{rank}])
+    show(f"{{name}} down", ends.down_ids[{rank}], ends.down_values[{rank}])
 """  # fmt: skip
     facts = {"kind": kind, "size": found.size, "share": found.share, "layer": view.layer, "head": view.head}
-    columns = ("side", "end", "id", "token", "value")
+    facts |= {"provenance": view.run.provenance.to_dict()}
+    columns = ("side", "end", "id", "token", "value", "unit")
     return Evidence("directions", columns, rows, script(view, imports, code, run=False), "", facts)

@@ -4,7 +4,8 @@ from app.evidence import Evidence
 from app.service import attribution
 from app.service import neurons as service
 from app.service.scripts import lens_script, script
-from app.service.view import View, as_numpy
+from app.service.steering_evidence import MOVED, moved_rows, moved_script
+from app.service.view import View
 from interp.edits import Plan
 
 
@@ -45,17 +46,19 @@ for place, value in zip(top.indices.tolist(), top.values.tolist()):
 def prompt_evidence(view: View) -> Evidence:
     """The neuron's activation at every position of the prompt, and the tokens that it raises and lowers."""
     (layer, neuron), values, ends = service.chosen(view), service.here(view), service.said(view).ends
-    rows = [("prompt", pos, text, value) for pos, (text, value) in enumerate(zip(view.shown, values))]
+    rows = [("prompt", pos, text, value, "activation") for pos, (text, value) in enumerate(zip(view.shown, values))]
     for side, ids, effects in (("raises", ends.up_ids, ends.up_values), ("lowers", ends.down_ids, ends.down_values)):
-        rows += [(side, id, view.show([id])[0], value) for id, value in zip(ids[0].tolist(), effects[0].tolist())]
+        told = zip(ids[0].tolist(), effects[0].tolist())
+        rows += [(side, id, view.show([id])[0], value, "logits per unit of activation at a final LayerNorm scale of 1") for id, value in told]
     name = f"blocks.{layer}.mlp.hook_post"
     code = f"""
 run = trace(model, {view.state.prompt!r}, plan, bos={view.state.bos}, names_filter=[{name!r}])
 for token, value in zip(run.strings, run.activations[{name!r}][:, {neuron}].tolist()):
     print(f"{{token!r:>16}} {{value:.5f}}")
 effect = neuron_effect(model, {layer}, {neuron})
-print("raises", model.tokenizer.strings(effect.up_ids.tolist()))
-print("lowers", model.tokenizer.strings(effect.down_ids.tolist()))
+for side, ids, values in (("raises", effect.up_ids, effect.up_values), ("lowers", effect.down_ids, effect.down_values)):
+    for token, value in zip(model.tokenizer.strings(ids.tolist()), values.tolist()):
+        print(f"{{side}} {{token!r}} {{value:.4f}}")
 """
     lens_code = f"""
 _, cache = model.run_with_cache(tokens)
@@ -63,7 +66,7 @@ for value in cache[{name!r}][0, :, {neuron}].tolist():
     print(f"{{value:.5f}}")
 """
     made = script(view, "from interp import trace\nfrom interp.weights import neuron_effect", code, run=False)
-    columns = ("what", "position_or_id", "token", "value")
+    columns = ("what", "position_or_id", "token", "value", "unit")
     return Evidence("neuron", columns, rows, made, lens_script(view, "", lens_code), _facts(view))
 
 
@@ -93,25 +96,7 @@ for context in contexts(model, top, {neuron}):
 def held_evidence(view: View) -> Evidence:
     """The next tokens that move when the neuron is held."""
     found, edit = service.held(view), service.edit_of(view)
-    sides = (
-        ("up", found.up_ids, found.up_before, found.up_after),
-        ("down", found.down_ids, found.down_before, found.down_after),
-    )
-    rows = [
-        (side, id, view.show([id])[0], p, q)
-        for side, ids, before, after in sides
-        for id, p, q in zip(as_numpy(ids).tolist(), before.tolist(), after.tolist())
-    ]
-    code = f"""
-edit = Plan.from_json({Plan((edit,)).to_json()!r}).edits[0]
-plan = Plan.from_json({service.without_it(view).to_json()!r})
-before, after = (trace(model, {view.state.prompt!r}, p, bos={view.state.bos}) for p in (plan, plan.add(edit)))
-found = shift(before, after, position={view.position})
-print(f"KL {{found.kl:.5f}} bits")
-for ids, p, q in ((found.up_ids, found.up_before, found.up_after), (found.down_ids, found.down_before, found.down_after)):
-    for token, a, b in zip(model.tokenizer.strings(ids.tolist()), p.tolist(), q.tolist()):
-        print(f"{{token!r:>16}} {{a:.6f}} -> {{b:.6f}}")
-"""
+    made = f"edit = Plan.from_json({Plan((edit,)).to_json()!r}).edits[0]\nplan = Plan.from_json({service.without_it(view).to_json()!r})"
     lens_code = f"""
 def hold(x, hook):
     x = x.clone()
@@ -122,6 +107,5 @@ before, after = model(tokens), model.run_with_hooks(tokens, fwd_hooks=[({edit.ho
 p, q = (logits[0, {view.position}].float().log_softmax(-1) for logits in (before, after))
 print(f"KL {{(p.exp() * (p - q)).sum().item() / 0.6931471805599453:.5f}} bits")
 """
-    made = script(view, "from interp import trace\nfrom interp.steering_effect import shift", code, run=False)
-    columns = ("direction", "id", "token", "before", "after")
-    return Evidence("neuron-held", columns, rows, made, lens_script(view, "", lens_code), _facts(view) | {"kl_bits": found.kl})
+    scripts = moved_script(view, made), lens_script(view, "", lens_code)
+    return Evidence("neuron-held", MOVED, moved_rows(view, found), *scripts, _facts(view) | {"kl_bits": found.kl})

@@ -4,7 +4,7 @@ An autoencoder is chosen by its name in a list that the server made when it look
 network is used as a path.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from app.service.scripts import script
 from app.service.view import View, as_numpy
 from app.setting import Setting
 from interp.changes import ChangeHook
+from interp.intervene import compile_plan
 from interp.run import Run, trace
 from interp.sae import CONFIG, SAE, FeatureEdit, Reading, feature_hook, load, read
 from interp.steering_effect import Shift, shift
@@ -104,10 +105,10 @@ def hook(view: View, found: Features) -> ChangeHook:
 @torch.no_grad()
 def edited(view: View, found: Features) -> Shift:
     """The next token without and with the feature at the chosen value."""
-    base = view.run
-    logits = view.model(view.model.to_tokens(view.state.prompt, prepend_bos=view.state.bos), hook=hook(view, found))[0]
-    after = Run(base.text, base.tokens, base.strings, logits, base.activations, base.plan, base.provenance)
-    return shift(base, after, view.position)
+    s, tokens = view.state, torch.tensor([view.run.tokens])
+    hooks = compile_plan(view.model, s.plan, s.bos), hook(view, found)
+    before, after = (replace(view.run, logits=view.model(tokens, hook=each)[0]) for each in hooks)  # both run alike
+    return shift(before, after, view.position)
 
 
 def evidence(view: View) -> Evidence:

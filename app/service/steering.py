@@ -17,7 +17,7 @@ from app.setting import Setting
 from app.state import PageState
 from gpt2_core.config import GPT2Config
 from interp.edits import Edit, Plan
-from interp.run import Check, Run, trace
+from interp.run import Check, Run
 from interp.steering_effect import Aim, Curve, Shift, ValueSweep, aim, applied, shift, sweep_values
 from interp.sweep_cost import speed
 
@@ -109,10 +109,8 @@ def check(view: View) -> Check:
 
 
 def steered(view: View) -> Run:
-    """The run with the edit; its logits."""
-    s = view.state
-    compute = lambda: trace(view.model, s.prompt, with_it(view), s.bos, [])  # noqa: E731
-    return view.store.result(key(view, "steered run"), compute)
+    """The run with the edit: the page's, were the edit in its plan. Both are run alike, so that no rounding passes for an effect."""
+    return View(view.store, view.state.but(plan=with_it(view))).run
 
 
 def moved(view: View) -> Shift:

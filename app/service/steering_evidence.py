@@ -6,6 +6,7 @@ from app.service.scripts import lens_script, script
 from app.service.view import View
 from interp.edits import Edit, Plan
 from interp.intervene import paired_texts
+from interp.steering_effect import Shift
 
 EDITS = "from interp.edits import Plan"
 
@@ -32,12 +33,13 @@ def _asked(view: View) -> str:
 
 
 def aim_evidence(view: View) -> Evidence:
-    """The tokens that the direction raises and lowers, by row of the direction."""
+    """The tokens that the direction raises and lowers, by row of the direction; where the two texts agree there is no direction."""
     found, show = steering.direction(view), view.show
     sides = (("raised", found.ends.up_ids, found.ends.up_values), ("lowered", found.ends.down_ids, found.ends.down_values))
     rows = [
         (row, side, id, show([id])[0], value)
-        for row in range(len(found.norms))
+        for row, norm in enumerate(found.norms.tolist())
+        if norm > 0
         for side, ids, values in sides
         for id, value in zip(ids[row].tolist(), values[row].tolist())
     ]
@@ -45,9 +47,12 @@ def aim_evidence(view: View) -> Evidence:
 {_edit(view)}
 found = aim(model, {_asked(view)}, edit, plan=plan, bos={view.state.bos})
 print(f"length of the activation there: {{found.residual:.4f}}")
+ends = found.ends
 for row, length in enumerate(found.norms.tolist()):
-    raised = model.tokenizer.strings(found.ends.up_ids[row].tolist())
-    print(f"row {{row}}: length {{length:.4f}}, raises {{raised}}")
+    print(f"row {{row}}: length {{length:.4f}}")
+    for ids, values in ((ends.up_ids, ends.up_values), (ends.down_ids, ends.down_values)) if length > 0 else ():
+        for token, value in zip(model.tokenizer.strings(ids[row].tolist()), values[row].tolist()):
+            print(f"{{value:+.5f}} {{token!r}}")
 """
     return Evidence(
         "steering-direction",
@@ -62,17 +67,36 @@ for row, length in enumerate(found.norms.tolist()):
 def shift_evidence(view: View) -> Evidence:
     """The tokens that moved, with their probabilities."""
     found = steering.moved(view)
+    return Evidence(
+        "steering-next-token",
+        MOVED,
+        moved_rows(view, found),
+        moved_script(view, _edit(view)),
+        _lens(view, _SHIFT.format(position=view.position)),
+        _facts(view) | {"kl_bits": found.kl, "position": view.position},
+    )
+
+
+MOVED = ("moved", "id", "token", "probability_before", "probability_after")
+
+
+def moved_rows(view: View, found: Shift) -> list[tuple]:
+    """The tokens that rose and fell, as a table."""
     sides = (
         ("up", found.up_ids, found.up_before, found.up_after),
         ("down", found.down_ids, found.down_before, found.down_after),
     )
-    rows = [
+    return [
         (side, id, view.show([id])[0], p, q)
         for side, ids, before, after in sides
         for id, p, q in zip(ids.tolist(), before.tolist(), after.tolist())
     ]
+
+
+def moved_script(view: View, edit: str) -> str:
+    """A script that prints them. edit: the lines that make `edit`, and `plan` where that is not the page's."""
     code = f"""
-{_edit(view)}
+{edit}
 before, after = (trace(model, {_asked(view)}, p, bos={view.state.bos}) for p in (plan, plan.add(edit)))
 found = shift(before, after, position={view.position})
 print(f"KL {{found.kl:.5f}} bits")
@@ -80,14 +104,7 @@ for ids, p, q in ((found.up_ids, found.up_before, found.up_after), (found.down_i
     for token, a, b in zip(model.tokenizer.strings(ids.tolist()), p.tolist(), q.tolist()):
         print(f"{{token!r:>16}} {{a:.6f}} -> {{b:.6f}}")
 """
-    return Evidence(
-        "steering-next-token",
-        ("direction", "id", "token", "before", "after"),
-        rows,
-        script(view, "from interp import trace\nfrom interp.steering_effect import shift", code, run=False),
-        _lens(view, _SHIFT.format(position=view.position)),
-        _facts(view) | {"kl_bits": found.kl, "position": view.position},
-    )
+    return script(view, "from interp import trace\nfrom interp.steering_effect import shift", code, run=False)
 
 
 def sweep_evidence(view: View) -> Evidence:
@@ -126,9 +143,11 @@ def text_evidence(view: View) -> Evidence:
 {_edit(view)}
 for p in (plan, plan.add(edit)):
     hook = compile_plan(model, p, bos={view.state.bos})
-    print(repr(generate(model, {_asked(view)}, hook=hook, {asked}).text))
+    made = generate(model, {_asked(view)}, hook=hook, {asked})
+    print(*(f"{{math.exp(logprob):.6f}}" for logprob in made.logprobs))
+    print(repr(made.text))
 """
-    imports = "from gpt2_core import generate\nfrom interp.intervene import compile_plan"
+    imports = "import math\nfrom gpt2_core import generate\nfrom interp.intervene import compile_plan"
     made = script(view, imports, code, run=False)
     return Evidence("steering-texts", ("text", "index", "id", "token", "probability"), rows, made, "", _facts(view))
 

@@ -226,10 +226,22 @@ def test_scripts_print_what_the_panels_show(view, with_sae, capsys):
     panel, values = neurons_evidence.prompt_evidence(plain), neurons.here(plain)
     for code in (panel.code, panel.lens_code):
         assert np.allclose([float(v) for v in re.findall(r"(-?\d+\.\d{5})$", run_here(code, capsys), re.M)], values, atol=2e-5)
+    said = re.findall(r"^(?:raises|lowers) .* (-?\d+\.\d{4})$", run_here(panel.code, capsys), re.M)
+    assert np.allclose([float(v) for v in said], [row[3] for row in panel.rows if row[0] != "prompt"], atol=2e-4) and said
     panel = neurons_evidence.held_evidence(plain)
     for code in (panel.code, panel.lens_code):
-        kl = float(re.search(r"KL ([\d.]+) bits", run_here(code, capsys))[1])
-        assert kl == pytest.approx(panel.facts["kl_bits"], abs=2e-5)
+        printed = run_here(code, capsys)
+        assert float(re.search(r"KL ([\d.]+) bits", printed)[1]) == pytest.approx(panel.facts["kl_bits"], abs=2e-5)
+        moved = [tuple(map(float, m)) for m in re.findall(r"([\d.]+) -> ([\d.]+)$", printed, re.M)]
+        assert not moved or np.allclose(moved, [row[3:] for row in panel.rows], atol=2e-6)
+    assert moved == [] and len(panel.rows) == 16
+
+
+def test_holding_what_nothing_reads_moves_nothing(view, capsys):
+    plan = Plan((Edit.zero("mlp_out", 1),))  # neither the page nor the script may take rounding for an effect
+    found = neurons_evidence.held_evidence(at(view, 1, 5, plan=plan))
+    assert found.rows == [] and found.facts["kl_bits"] == 0
+    assert run_here(found.code, capsys) == "KL 0.00000 bits\n"
 
 
 def test_the_other_scripts(view, with_sae, capsys):
@@ -243,12 +255,15 @@ def test_the_other_scripts(view, with_sae, capsys):
     printed = run_here(panel.code, capsys)
     values = [float(v) for v in re.findall(r"^(-?[\d.]+) '", printed, re.M)]
     assert np.allclose(values, [row[2] for row in panel.rows if row[0] == "place"], atol=2e-5) and len(values) == 8
+    says = "logits at a final LayerNorm scale of 1"
     for kind in ("tokens", "OV"):
         turned = View(view.store, neurons_directions.KIND.on(view.state, kind))
         panel = neurons_directions.evidence(turned)
         printed = run_here(panel.code, capsys)
         assert float(re.search(r"length ([\d.]+)", printed)[1]) == pytest.approx(panel.facts["size"], abs=2e-5)
-        assert str([row[2] for row in panel.rows if row[:2] == (panel.rows[0][0], "up")]) in printed
+        told = [(*row[:2], f"{row[4]:.5f}", view.model.tokenizer.strings([row[2]])[0]) for row in panel.rows]
+        assert "\n".join(f"{side} {end} {value} {token!r}" for side, end, value, token in told) in printed.replace("-0.00000", "0.00000")
+        assert {row[5] for row in panel.rows} == ({"cosine", says} if kind == "tokens" else {"product with the embedding", says})
     panel = neurons_sae.evidence(with_sae[0])
     assert f"{panel.rows[0][1]} {panel.rows[0][2]:.5f}" in run_here(panel.code, capsys)
 

@@ -130,6 +130,9 @@ def test_scripts_print_what_the_panels_show(small, capsys, name):
     if name not in ("kings", "girl"):
         return
     aimed = steering_evidence.aim_evidence(view)
+    values = [row[4] for row in aimed.rows]
+    assert len({row[0] for row in aimed.rows}) == (np.array(aimed.facts["lengths"]) > 0).sum() and 0 not in values
+    assert np.allclose([float(x) for x in re.findall(r"^([+-][\d.]+) ", run_here(aimed.code, capsys), re.M)], values, atol=2e-5)
     for code in (aimed.code, aimed.lens_code):
         lengths = [
             float(x) for x in re.findall(r": length ([\d.]+)|^length ([\d.]+)", run_here(code, capsys), re.M) for x in x if x
@@ -152,6 +155,8 @@ def test_the_other_scripts(small, capsys):
     printed = run_here(written.code, capsys).splitlines()
     ids = [row[2] for row in written.rows if row[0] == "after"]
     assert printed[-1] == repr(view.model.tokenizer.decode(ids))
+    chances = [float(x) for line in printed[0::2] for x in line.split()]
+    assert np.allclose(chances, [row[4] for row in written.rows], atol=2e-5)
 
 
 @pytest.mark.parametrize("name", SHOWS)
