@@ -116,10 +116,10 @@ def _circuit(model: GPT2) -> Measured:
         sums += torch.stack([batch.metric(logits).double().sum().cpu() for logits in runs])
     whole, at_words, everywhere = (sums / len(drawn)).tolist()
     rows = {
+        "at its words: share of the whole": at_words / whole,
+        "at its words: logit difference": at_words,
         "whole model, logit difference": whole,
-        "the circuit at its words, logit difference": at_words,
-        "the circuit at its words, share of it": at_words / whole,
-        "the circuit at all words, share of it": everywhere / whole,
+        "at all words: share of the whole": everywhere / whole,
     }
     return listed(rows, **{name: named(some) for name, (_, some) in circuit.items()})
 
@@ -197,9 +197,9 @@ CHECKS = (
         f"{PAPER}, section 4",
         {
             ("whole model, logit difference", ""): about(3.56, 1.0),
-            ("the circuit at its words, logit difference", ""): about(3.10, 1.2),
-            ("the circuit at its words, share of it", ""): about(0.87, 0.3),
-            ("the circuit at all words, share of it", ""): about(0.87, 0.4),
+            ("at its words: logit difference", ""): about(3.10, 1.2),
+            ("at its words: share of the whole", ""): about(0.87, 0.3),
+            ("at all words: share of the whole", ""): about(0.87, 0.4),
         },
         lambda c: N_CIRCUIT * 20 * 6,
         approximate=f"{N_CIRCUIT} prompts of ours, about six per template for the mean; the paper's number is of the first variant; not tried on its weights",

@@ -71,11 +71,11 @@ def _recall(model: GPT2) -> Measured:
     if lost < TOO_LITTLE:
         raise ValueError(f"Noise on the subjects takes {lost:.1e} of probability from this model's answers; there is nothing to restore.")  # fmt: skip
     rows = {
+        "restored by MLPs, subject": (mlp[:, 0].max() / lost).item(),
+        "restored by attention, subject": (attention[:, 0].max() / lost).item(),
+        "restored by attention, last token": (attention[:, 1].max() / lost).item(),
+        "depth of the strongest MLPs": mlp[:, 0].argmax().item() / (len(mlp) - 1),
         "probability lost to noise": lost,
-        "restored by MLPs at the subject's last token, share of it": (mlp[:, 0].max() / lost).item(),
-        "restored by attention at the subject's last token, share of it": (attention[:, 0].max() / lost).item(),
-        "restored by attention at the last token, share of it": (attention[:, 1].max() / lost).item(),
-        "depth of the strongest MLPs, 0 first layer, 1 last": mlp[:, 0].argmax().item() / (len(mlp) - 1),
     }
     return listed(rows, known=f"{known} / {len(FACTS)}", window=str(depth_of(model.config, WINDOW)))
 
@@ -120,10 +120,10 @@ def _love_hate(model: GPT2) -> Measured:
     hook = steering_hook(model, [AddContrast(contrast(model, "Love", "Hate", layer), COEFFICIENT)], bos=True)
     before, after = preference(model, None), preference(model, hook)
     rows = {
-        "loving over hating words": before[0],
-        "the same, Love - Hate added": after[0],
         "words moved by": after[0] - before[0],
         "continuations moved by, per token": after[1] - before[1],
+        "loving over hating words": before[0],
+        "the same, Love - Hate added": after[0],
     }
     return listed(rows, "nats", layer=str(layer), prompt=PROMPT)
 
@@ -149,9 +149,9 @@ CHECKS = (
         _recall,
         "Meng et al. 2022, 2202.05262",
         {
-            ("restored by MLPs at the subject's last token, share of it", ""): about(0.355, 0.25),
-            ("restored by attention at the subject's last token, share of it", ""): about(0.086, 0.2),
-            ("depth of the strongest MLPs, 0 first layer, 1 last", ""): about(0.35, 0.25),
+            ("restored by MLPs, subject", ""): about(0.355, 0.25),
+            ("restored by attention, subject", ""): about(0.086, 0.2),
+            ("depth of the strongest MLPs", ""): about(0.35, 0.25),
         },
         _tracing_cost,
         of="gpt2-xl",

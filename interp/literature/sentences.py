@@ -70,7 +70,7 @@ def _tails(model: GPT2) -> Measured:
     wrong = int((differences < 0).sum())
     low, high = wilson(wrong, len(drawn))
     rows = {
-        "share in which the wrong name leads": wrong / len(drawn),
+        "share of errors": wrong / len(drawn),
         "lower end of its interval": low,
         "upper end of its interval": high,
     }
@@ -79,13 +79,13 @@ def _tails(model: GPT2) -> Measured:
 
 def _adversarial(model: GPT2) -> Measured:
     rows, prompt = {}, ""
-    for name, extra in (("as it is", None), ("subject named again", "S"), ("indirect object named again", "IO")):
+    for name, extra in (("IO again", "IO"), ("S again", "S"), ("as it is", None)):
         drawn = prompt_sets.build("ioi", model.tokenizer, N_ADVERSARIAL, seed=0, extra=extra)
         differences, probabilities = answers(model, drawn)
-        rows[f"{name}, mean logit difference"] = differences.mean().item()
-        rows[f"{name}, mean probability of the right name"] = probabilities.mean().item()
-        rows[f"{name}, share in which the wrong name leads"] = (differences < 0).double().mean().item()
-        prompt = drawn.texts[0]
+        rows[f"{name}: logit difference"] = differences.mean().item()
+        rows[f"{name}: probability of IO"] = probabilities.mean().item()
+        rows[f"{name}: S leads"] = (differences < 0).double().mean().item()
+        prompt = prompt or drawn.texts[0]
     return listed(rows, prompt=prompt)
 
 
@@ -103,15 +103,15 @@ def _greater_than(model: GPT2) -> Measured:
 def _adversarial_expected() -> dict[Cell, Bound]:
     published = {  # figure 8: logit difference, probability of IO, share of S above IO
         "as it is": (about(3.55, 1.0), about(0.49, 0.15), Bound(0.007, -math.inf, 0.05)),
-        "subject named again": (about(3.64, 1.2), about(0.59, 0.2), Bound(0.004, -math.inf, 0.05)),
-        "indirect object named again": (about(1.23, 1.0), about(0.36, 0.2), about(0.234, 0.18)),
+        "S again": (about(3.64, 1.2), about(0.59, 0.2), Bound(0.004, -math.inf, 0.05)),
+        "IO again": (about(1.23, 1.0), about(0.36, 0.2), about(0.234, 0.18)),
     }
-    what = ("mean logit difference", "mean probability of the right name", "share in which the wrong name leads")
-    return {(f"{name}, {kind}", ""): bound for name, bounds in published.items() for kind, bound in zip(what, bounds)}
+    what = ("logit difference", "probability of IO", "S leads")
+    return {(f"{name}: {kind}", ""): bound for name, bounds in published.items() for kind, bound in zip(what, bounds)}
 
 
 TAILS = {
-    ("share in which the wrong name leads", ""): about(PUBLISHED_TAIL, 0.012),
+    ("share of errors", ""): about(PUBLISHED_TAIL, 0.012),
     ("lower end of its interval", ""): Bound(PUBLISHED_TAIL, -math.inf, PUBLISHED_TAIL + 0.01),
     ("upper end of its interval", ""): Bound(PUBLISHED_TAIL, PUBLISHED_TAIL - 0.01, math.inf),
 }

@@ -85,8 +85,8 @@ def _suppression(model: GPT2) -> Measured:
     tokens = torch.randperm(model.config.d_vocab, generator=torch.Generator().manual_seed(0))[:N_TOKENS]
     given = (first_mlp(model), head_matrices(model, layer), head, unembedding(model), tokens)
     rows = {
-        "words that are among the ten it lowers most": suppressed(*given),
-        "words that it looks at most when they are predicted": looked_for(*given),
+        "lowers what it looks at (OV)": suppressed(*given),
+        "looks for what is predicted (QK)": looked_for(*given),
     }
     return listed(rows, head=named([(layer, head)]))
 
@@ -138,8 +138,8 @@ CHECKS = (
         _suppression,
         "McDougall et al. 2023, 2310.04625",
         {
-            ("words that are among the ten it lowers most", ""): about(0.847, 0.15),
-            ("words that it looks at most when they are predicted", ""): about(0.9572, 0.25),
+            ("lowers what it looks at (OV)", ""): about(0.847, 0.15),
+            ("looks for what is predicted (QK)", ""): about(0.9572, 0.25),
         },
         lambda c: 2500,
         approximate=f"{N_TOKENS} words of the vocabulary instead of all, against all of it; not tried on the paper's weights",

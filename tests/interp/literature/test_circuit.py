@@ -50,10 +50,10 @@ def test_the_circuit_alone_is_each_prompt_with_all_other_heads_at_their_means(mo
         everywhere.append(run(lambda layer, head, position, heads=heads: (layer, head) in heads))
     found = measured("ioi_circuit", model)
     means = [sum(values) / n for values in (whole, at_words, everywhere)]
-    assert found.rows[0] == "whole model, logit difference" and found[found.rows[0]] == pytest.approx(means[0], abs=1e-5)
-    assert found["the circuit at its words, logit difference"] == pytest.approx(means[1], abs=1e-5)
-    assert found["the circuit at its words, share of it"] == pytest.approx(means[1] / means[0], rel=1e-3)
-    assert found["the circuit at all words, share of it"] == pytest.approx(means[2] / means[0], rel=1e-3)
+    assert found["whole model, logit difference"] == pytest.approx(means[0], abs=1e-5)
+    assert found["at its words: logit difference"] == pytest.approx(means[1], abs=1e-5)
+    assert found["at its words: share of the whole"] == pytest.approx(means[1] / means[0], rel=1e-3)
+    assert found["at all words: share of the whole"] == pytest.approx(means[2] / means[0], rel=1e-3)
     assert len({round(mean, 3) for mean in means}) == 3 and found.facts["a"] == "L1H2, L2H0"
 
 

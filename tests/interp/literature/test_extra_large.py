@@ -37,11 +37,11 @@ def test_recall_is_the_mean_of_whole_traces(model, monkeypatch):
     mlp, attention = effects["mlp_out"], effects["attn_out"]
     assert found.values[:, 0].tolist() == pytest.approx(
         [
-            lost,
             (mlp[:, 0].max() / lost).item(),
             (attention[:, 0].max() / lost).item(),
             (attention[:, 1].max() / lost).item(),
             mlp[:, 0].argmax().item() / 2,
+            lost,
         ],
         rel=1e-3,
         abs=1e-4,
@@ -92,6 +92,6 @@ def test_love_less_hate_is_added_to_the_first_words(model):
         return sum(words[0]) / len(words[0]) - sum(words[1]) / len(words[1]), texts[0] - texts[1]
 
     before, after = preferences([]), preferences([("blocks.1.hook_resid_pre", steer)])
-    expected = [before[0], after[0], after[0] - before[0], after[1] - before[1]]
+    expected = [after[0] - before[0], after[1] - before[1], before[0], after[0]]
     assert measured("love_hate", model).values[:, 0].tolist() == pytest.approx(expected, abs=1e-4)
     assert abs(after[0] - before[0]) > 1e-3

@@ -79,13 +79,13 @@ def _alone(model, drawn):
 def test_confusing_sentences_are_the_mean_of_each_alone(model, monkeypatch):
     monkeypatch.setattr(sentences, "N_ADVERSARIAL", 9)
     found = measured("ioi_adversarial", model)
-    for name, extra in (("as it is", None), ("subject named again", "S"), ("indirect object named again", "IO")):
+    for name, extra in (("S again", "S"), ("as it is", None), ("IO again", "IO")):
         drawn = prompt_sets.build("ioi", model.tokenizer, 9, seed=0, extra=extra)
         differences, probabilities = zip(*_alone(model, drawn))
-        assert found[f"{name}, mean logit difference"] == pytest.approx(sum(differences) / 9, abs=1e-5)
-        assert found[f"{name}, mean probability of the right name"] == pytest.approx(sum(probabilities) / 9, rel=1e-4)
+        assert found[f"{name}: logit difference"] == pytest.approx(sum(differences) / 9, abs=1e-5)
+        assert found[f"{name}: probability of IO"] == pytest.approx(sum(probabilities) / 9, rel=1e-4)
         wrong = sum(value < 0 for value in differences) / 9
-        assert found[f"{name}, share in which the wrong name leads"] == pytest.approx(wrong) and 0 < wrong < 1
+        assert found[f"{name}: S leads"] == pytest.approx(wrong) and 0 < wrong < 1
     assert found.facts["prompt"] == drawn.texts[0]
 
 
