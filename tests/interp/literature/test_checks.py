@@ -1,6 +1,7 @@
 """Comparing, the stored tables, and running the checks."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +68,10 @@ def test_expected_cells_are_those_that_gpt2_small_would_be_measured_at(model):
         for row, column in check.expected:
             assert column == "" or (row[0] == "L" and int(row[1:]) < 12 and column in heads_of | positions), (check.id, row)
     assert len(literature.BY_ID) == len(literature.CHECKS) == 41
+    readme, docs = (
+        Path(__file__).parents[3].joinpath(name).read_text("utf-8") for name in ("README.md", "docs/interpretability.md")
+    )
+    assert f"{len(literature.CHECKS)} results" in readme and f"The {len(literature.CHECKS)} checks:" in docs
 
 
 def test_the_eight_prompts_are_the_notebooks(model):
