@@ -126,7 +126,7 @@ def layers_evidence(view: View, what: Wanted) -> Evidence:
 parts = attribution.by_layer(model, run, logit(model, {what.token}, minus={what.other!r}), position={view.position})
 for label, value in zip(parts.labels, parts.values.tolist()):
     print(f"{{label:>14}} {{value:+.6f}}")
-print(parts.check)
+print(f"sum {{parts.values.sum().item():+.6f}} model {{parts.value:+.6f}}")
 """
     other = "logits.mean()" if what.minus is None else f"logits[{what.minus}]"
     column = "model.W_U.mean(-1)" if what.minus is None else f"model.W_U[:, {what.minus}]"
@@ -225,7 +225,7 @@ for string, value in zip(run.strings, found.values.tolist()):
     rows = [(i, string, value) for i, (string, value) in enumerate(zip(view.run.strings, values))]
     imports = f"from interp.saliency import {call.split('(')[0]}\nfrom interp.targets import logit"
     facts = _facts(view, what) | {"method": method, "check": check and vars(check)}
-    return Evidence("saliency", ("position", "token", "value"), rows, script(view, imports, code), "", facts)
+    return Evidence("saliency", ("position", "token", "logits"), rows, script(view, imports, code), "", facts)
 
 
 def _facts(view: View, what: Wanted) -> dict:

@@ -39,12 +39,17 @@ for step in discover(model, clean, corrupted, metric, {found.tau}, {found.level!
 found = step.circuit
 print("size", found.size, "of", found.total, "kl", found.kl, "faithfulness", found.faithfulness, "rest", found.rest_faithfulness)
 """
+    alive = "kept = kept if EMBED in kept else []\n"
+    if found.level == "edge":
+        alive = "alive = reached(kept)  # what nothing clean reaches writes corrupted values, kept or not\nkept = [edge for edge in kept if edge.sender in alive]\n"
     if cut > found.tau:
         body += f"""
 kept = [thing for thing, effect in found.effects.items() if effect >= {cut}]  # the threshold that is shown
-logits = circuit_logits(model, clean, corrupted, kept, {found.level!r}, plan, {view.state.bos})
+{alive}logits = circuit_logits(model, clean, corrupted, kept, {found.level!r}, plan, {view.state.bos})
 whole = circuit_logits(model, clean, corrupted, all_nodes(model.cfg), "node", plan, {view.state.bos})
-print("at {cut}: size", len(kept), "kl", divergence(whole, logits))
+values = [evaluate(metric, x).mean().item() for x in (logits, whole, circuit_logits(model, clean, corrupted, [], "node", plan, {view.state.bos}))]
+print("at {cut}: size", len(kept), "kl", divergence(whole, logits), "share", (values[0] - values[2]) / (values[1] - values[2]))
 """
-    imports = "import torch\nfrom interp.circuits import all_nodes, circuit_logits, discover, divergence\nfrom interp.metrics import answer_metric"
+    imports = "import torch\nfrom interp.circuits import EMBED, all_nodes, circuit_logits, discover, divergence\nfrom interp.metrics import answer_metric, evaluate"
+    imports += "\nfrom interp.circuit_graph import reached" if found.level == "edge" else ""
     return script(view, imports, body, run=False)

@@ -72,7 +72,14 @@ for grown in found.grown():
     imports = "import torch\nfrom interp.ablation import Ablation, Part\nfrom interp.compensation import compensation\nfrom interp.metrics import answer_metric"
     more = {"lost": found.lost.mean().item(), "drop": found.drop.mean().item(), "repaired": found.repaired}
     name = f"L{view.layer}H{view.head}-compensation"
-    return Evidence(name, ("head", "direct_effect_before_logits", "direct_effect_after_logits", "change_logits"), rows, script(view, imports, code), "", facts(view, **more))
+    return Evidence(
+        name,
+        ("head", "direct_effect_before_logits", "direct_effect_after_logits", "change_logits"),
+        rows,
+        script(view, imports, code),
+        "",
+        facts(view, **more),
+    )
 
 
 def circle_evidence(view: View) -> Evidence:

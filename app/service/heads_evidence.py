@@ -56,7 +56,9 @@ def _scores_evidence(view: View, names: tuple[str, ...], lens_code: str) -> Evid
 
 def column(view: View, name: str) -> str:
     """A score's name with its unit."""
-    unit = {"knock_out": METRIC_UNITS[METRIC.of(view.state)], "direct": "logits", "entropy": "bits", "distance": "tokens"}.get(name)
+    unit = {"knock_out": METRIC_UNITS[METRIC.of(view.state)], "direct": "logits", "entropy": "bits", "distance": "tokens"}.get(
+        name
+    )
     return f"{name}_{unit}" if unit else name
 
 
@@ -188,4 +190,11 @@ for step in greedy_knock_out(model, tokens, metric, {steps_of(view)}, {lower}, p
         print(step.number, "L{{}}H{{}}".format(*step.head), f"{{step.value:.4f}}")
 """
     made = script(view, imports, code)
-    return Evidence("heads-search", ("round", "head", f"metric_{METRIC_UNITS[METRIC.of(view.state)]}", "prediction"), rows, made, "", facts(view))
+    return Evidence(
+        "heads-search",
+        ("round", "head", f"metric_{METRIC_UNITS[METRIC.of(view.state)]}", "prediction"),
+        rows,
+        made,
+        "",
+        facts(view),
+    )

@@ -75,7 +75,8 @@ for row, label in enumerate(lens.labels):
     for position in range(len(run)):
         p, entropy = lens.top_probabilities[row, position, 0].item(), lens.entropy[row, position].item()
         top = model.tokenizer.strings(lens.top_ids[row, position].tolist())[0]
-        print(f"{{label}} {{position}} {{p:.6f}} {{entropy:.5f}} {{top!r}}")
+        target_p, rank = lens.target_probability[row, position].item(), lens.target_rank[row, position].item() + 1
+        print(f"{{label}} {{position}} {{p:.6f}} {{entropy:.5f}} {{target_p:.6f}} rank {{rank}} {{top!r}}")
 """
     lens_code = f"""
 _, cache = model.run_with_cache(tokens)

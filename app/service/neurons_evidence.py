@@ -49,7 +49,10 @@ def prompt_evidence(view: View) -> Evidence:
     rows = [("prompt", pos, text, value, "activation") for pos, (text, value) in enumerate(zip(view.shown, values))]
     for side, ids, effects in (("raises", ends.up_ids, ends.up_values), ("lowers", ends.down_ids, ends.down_values)):
         told = zip(ids[0].tolist(), effects[0].tolist())
-        rows += [(side, id, view.show([id])[0], value, "logits per unit of activation at a final LayerNorm scale of 1") for id, value in told]
+        rows += [
+            (side, id, view.show([id])[0], value, "logits per unit of activation at a final LayerNorm scale of 1")
+            for id, value in told
+        ]
     name = f"blocks.{layer}.mlp.hook_post"
     code = f"""
 run = trace(model, {view.state.prompt!r}, plan, bos={view.state.bos}, names_filter=[{name!r}])

@@ -43,6 +43,11 @@ def facts(view: View, q: Question) -> dict:
     }  # fmt: skip
 
 
+def unit(measure: str) -> str:
+    """What a metric counts, as a column's name says it."""
+    return "probability" if measure.startswith("probability") else "nats"
+
+
 def map_evidence(view: View, what: Asked) -> Evidence:
     """A map's cells: the metric of each patched run."""
     found, q = whole(view, what), what.question
@@ -67,7 +72,7 @@ for row in {values}.tolist():
 """
     return Evidence(
         f"patching-{what.component}",
-        (first, axis, "metric", "normalised"),
+        (first, axis, f"metric_{unit(q.measure)}", "share"),
         rows,
         script(view, f"{imports}\nfrom interp.patching import sweep", code, run=False),
         lens_script(view, "", _lens_map(q, what, *found.values.shape)) if not q.plan else "",
@@ -147,16 +152,19 @@ def cell_evidence(view: View, place: Place | None) -> Evidence:
 {pair_code(view, q)}
 {metric}
 ready = prepare(model, clean, corrupted, metric, {place.what.component!r}, mode={q.mode!r}, plan=plan, n_groups={GROUPS}{by_position})
-logits = ready.logits({place.layer}, Cell({given}))
-top = logits.softmax(-1).topk({len(runs["patched"].ids)})
-for id, p in zip(top.indices.tolist(), top.values.tolist()):
-    print(f"{{p:9.4%}} {{model.tokenizer.decode([id])!r}}")
+hook = compile_plan(model, plan, {q.bos})
+both = model(torch.tensor([clean, corrupted]), hook=hook, logits_at=-1)[:, 0].float()
+for name, logits in (*zip(("clean", "corrupted"), both), ("patched", ready.logits({place.layer}, Cell({given})))):
+    top = logits.softmax(-1).topk({len(runs["patched"].ids)})
+    for id, p in zip(top.indices.tolist(), top.values.tolist()):
+        print(f"{{name:>9}} {{p:9.4%}} {{model.tokenizer.decode([id])!r}}")
 """
+    imports += "\nimport torch\nfrom interp.intervene import compile_plan\nfrom interp.patching import Cell, prepare"
     return Evidence(
         "patching-cell",
         ("run", "id", "token", "probability"),
         rows,
-        script(view, f"{imports}\nfrom interp.patching import Cell, prepare", code, run=False),
+        script(view, imports, code, run=False),
         "",
         facts(view, q) | {"place": place.name},
     )

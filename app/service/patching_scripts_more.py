@@ -8,7 +8,7 @@ from app.service import patching_paths as paths
 from app.service import patching_preview as preview
 from app.service import patching_set as sets
 from app.service.patching_pair import SET_OPTIONS, Question
-from app.service.patching_scripts import HOOKS, facts, lens_metric, metric_code, pair_code
+from app.service.patching_scripts import HOOKS, facts, lens_metric, metric_code, pair_code, unit
 from app.service.scripts import lens_script, script
 from app.service.view import View
 
@@ -37,7 +37,7 @@ for row in found.effect{layer}.tolist():
     plain = method == "attribution" and not q.plan and all(g.what.layer is None and g.what.component != "neurons" for g in guesses)  # fmt: skip
     return Evidence(
         "patching-preview",
-        ("cell", "previewed_effect", "exact_effect", "missed"),
+        ("cell", f"previewed_effect_{unit(q.measure)}", f"exact_effect_{unit(q.measure)}", "missed"),
         rows,
         script(view, f"{imports}\nfrom interp.attribution_patching import preview", code, run=False),
         lens_script(view, "", _lens_preview(q, [g.what.component for g in guesses])) if plain else "",
@@ -103,7 +103,7 @@ for method in {tuple(found.method for found in done)}:
 """
     return Evidence(
         "patching-paths",
-        ("method", "layer", "head", "metric", "effect"),
+        ("method", "layer", "head", f"metric_{unit(q.measure)}", f"effect_{unit(q.measure)}"),
         rows,
         script(view, f"{imports}\nfrom interp.path_patching import Receiver, sweep", code, run=False),
         "",
@@ -129,7 +129,7 @@ for row in found.mean.tolist():
 """
     return Evidence(
         "patching-noise",
-        ("layer", "position", "token", "metric"),
+        ("layer", "position", "token", f"metric_{unit(q.measure)}"),
         rows,
         script(view, f"{imports}\nfrom interp.tracing import causal_trace, draw_noise", code, run=False),
         lens_script(view, "", _lens_noise(q, what, found)) if not q.plan else "",
@@ -194,12 +194,12 @@ for mean, low, high in zip(found.mean.tolist(), found.interval.low.tolist(), fou
 """
     facts = {
         "set": what.name, "pairs": what.count, "part": what.part, "mode": what.mode, "corruption": r.corruption,
-        "interval": {"level": r.interval.level, "method": r.interval.method, "low": r.interval.low.tolist(), "high": r.interval.high.tolist()},
+        "interval": {"level": r.interval.level, "method": r.interval.method, "mean": r.mean.tolist(), "low": r.interval.low.tolist(), "high": r.interval.high.tolist()},
         "clean": r.clean.tolist(), "corrupted": r.corrupted.tolist(), "provenance": r.provenance.to_dict(),
     }  # fmt: skip
     return Evidence(
         f"patching-set-{what.name}",
-        ("prompt", "layer", "column", "effect"),
+        ("prompt", "layer", "group" if what.part == "neurons" else "head", f"effect_{unit(r.metric)}"),
         rows,
         script(view, "from interp import prompt_sets\nfrom interp.over_set import over_set, patched", code, run=False),
         "",

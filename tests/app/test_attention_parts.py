@@ -1,7 +1,5 @@
 """Surgery, the variants of attention, scores and paths: each number against its naive definition, and the scripts that print it."""
 
-import re
-
 import numpy as np
 import pytest
 import torch

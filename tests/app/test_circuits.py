@@ -161,7 +161,8 @@ def test_a_task_that_the_model_does_not_do_is_said(store):
 def test_the_script_prints_the_search(store, capsys):
     view = view_of(store, "edge")
     found = found_by(view)
-    cut = View(store, service.CUT.on(view.state, 0.3))
+    cut = View(store, service.CUT.on(view.state, 0.32))
+    assert len(service.kept_at(found, 0.32)) < sum(one.kept and one.effect >= 0.32 for one in found.tried)  # some lead nowhere
     panel = circuit_evidence(cut)
     lines = run_here(panel.code, capsys).splitlines()
     printed = [re.match(r"\s*(.+?)\s+(-?\d+\.\d+) (kept|left out)$", line).groups() for line in lines[: len(found.tried)]]
@@ -170,7 +171,8 @@ def test_the_script_prints_the_search(store, capsys):
     size, of, kl, share = re.match(r"size (\d+) of (\d+) kl (\S+) faithfulness (\S+)", lines[-2]).groups()
     assert (int(size), int(of)) == (found.circuit.size, found.total) and float(kl) == pytest.approx(found.circuit.kl, abs=1e-5)
     assert float(share) == pytest.approx(panel.facts["faithfulness"], abs=1e-4)
-    assert float(lines[-1].split("kl ")[1]) == pytest.approx(panel.facts["shown"]["kl"], abs=1e-5)
+    at, told = panel.facts["shown"], re.match(r"at 0.32: size (\d+) kl (\S+) share (\S+)", lines[-1]).groups()
+    assert list(map(float, told)) == pytest.approx([at["size"], at["kl"], at["share"]], abs=1e-4)
 
 
 def test_every_sentence_is_filled(store):

@@ -1,7 +1,5 @@
 """What the older tabs' panels hand out: tables that hold what is shown, and scripts that print it."""
 
-import re
-
 import numpy as np
 import pytest
 from scripts import numbers, run_here

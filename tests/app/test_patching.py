@@ -149,9 +149,9 @@ def test_the_cells_script_prints_the_patched_prediction(store, capsys):
     view = view_of(store, (service.LOOK, "stream"), position=9, plan=EDITED)
     place = patching_cell._place(view)
     panel = scripts.cell_evidence(view, place)
-    shown = [row[3] for row in panel.rows if row[0] == "patched"]
-    lines = run_here(panel.code, capsys).splitlines()
-    assert np.allclose([float(line.split("%")[0]) / 100 for line in lines], shown, atol=2e-6)
+    lines = [line.split()[:2] for line in run_here(panel.code, capsys).splitlines()]
+    assert [name for name, _ in lines] == [row[0] for row in panel.rows] and len(lines) == 15
+    assert np.allclose([float(p[:-1]) / 100 for _, p in lines], [row[3] for row in panel.rows], atol=2e-6)
     assert scripts.map_evidence(view, place.what).lens_code == ""  # edits are in force
 
 
