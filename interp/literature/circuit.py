@@ -28,7 +28,7 @@ from interp.literature.attributions import mean_by_head
 from interp.literature.check import Check, Measured, about
 from interp.literature.heads import PAPER, attention_from_end, inhibiting_heads
 from interp.literature.patches import S_INHIBITION
-from interp.literature.prompts import has_paper_heads, listed, named, strongest
+from interp.literature.prompts import has_paper_heads, listed, named, strongest, unread
 from interp.prompt_sets.pairs import PromptBatch
 
 Cast = dict[str, tuple[str, list[tuple[int, int]]]]  # class of heads -> the word where it acts, its heads
@@ -201,7 +201,7 @@ CHECKS = (
             ("at its words: share of the whole", ""): about(0.87, 0.3),
             ("at all words: share of the whole", ""): about(0.87, 0.4),
         },
-        lambda c: N_CIRCUIT * 20 * 6,
+        lambda c: unread(c, N_CIRCUIT * 20 * 6) + 2500,
         approximate=f"{N_CIRCUIT} prompts of ours, about six per template for the mean; the paper's number is of the first variant; not tried on its weights",
     ),
     Check(
@@ -210,7 +210,7 @@ CHECKS = (
         _signals,
         f"{PAPER}, figure 9",
         SIGNALS_EXPECTED,
-        lambda c: N_SIGNALS * 20 * 11 + 2000,
+        lambda c: unread(c, N_SIGNALS * 20 * 13) + 1500,
         approximate=f"{N_SIGNALS} prompts of ours; heads patched at the last word; not tried on the paper's weights",
     ),
 )

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gpt2_core.config import GPT2Config
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
 from interp.literature.check import Measured
@@ -49,6 +50,12 @@ def difference(model: GPT2, pair: PromptPair) -> Target:
 def last_logits(model: GPT2, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_vocab"]:
     """The logits behind the last token of each prompt."""
     return torch.cat([model(rows, logits_at=-1)[:, 0].float().cpu() for rows in tokens.split(CHUNK)])
+
+
+def unread(config: GPT2Config, tokens: int) -> int:
+    """What tokens cost whose logits are not asked for, in tokens of a whole forward pass: the layers' share of its products."""
+    layers, head = 12 * config.n_layers * config.d_model**2, config.d_model * config.d_vocab
+    return round(tokens * layers / (layers + head))
 
 
 def listed(values: dict[str, float], unit: str = "", **facts: str) -> Measured:

@@ -18,7 +18,7 @@ from gpt2_core.model import GPT2
 from interp import prompt_sets
 from interp.literature.check import Bound, Cell, Check, Measured, about, at_least
 from interp.literature.heads import PAPER
-from interp.literature.prompts import last_logits, listed
+from interp.literature.prompts import last_logits, listed, unread
 from interp.prompt_sets.pairs import PromptSet
 from interp.statistics import summarise, worst_cases
 
@@ -123,7 +123,7 @@ CHECKS = (
         _greater_than,
         "Hanna et al. 2023, 2305.00586",
         {("years above less years below", ""): about(0.817, 0.1)},
-        lambda c: N_YEARS * 26,
+        lambda c: unread(c, N_YEARS * 26) + N_YEARS,
         approximate=f"{N_YEARS} prompts of ours, drawn from the paper's template",
     ),
     Check(
@@ -136,7 +136,7 @@ CHECKS = (
             ("share in which the right name leads", ""): at_least(0.95),
             ("mean probability of the right name", ""): about(0.49, 0.15),
         },
-        lambda c: N_MANY * 20,
+        lambda c: unread(c, N_MANY * 20) + N_MANY,
         approximate="prompts drawn here from the paper's templates; the paper has 99.3 %",
     ),
     Check(
@@ -145,7 +145,7 @@ CHECKS = (
         _adversarial,
         f"{PAPER}, figure 8",
         _adversarial_expected(),
-        lambda c: N_ADVERSARIAL * 70,
+        lambda c: unread(c, N_ADVERSARIAL * 70) + 3 * N_ADVERSARIAL,
         approximate=f"{N_ADVERSARIAL} prompts of ours with one of the paper's extra sentences (its code adds two); not tried on its weights",
     ),
     Check(
@@ -154,7 +154,7 @@ CHECKS = (
         _tails,
         "R. Mehta 2024, ronakrm.github.io/ioi-tails",
         TAILS,
-        lambda c: N_TAILS * 20,
+        lambda c: unread(c, N_TAILS * 20) + N_TAILS,
         approximate=f"{N_TAILS} prompts of ours; the published share is of all 9 million sentences of its names, places and objects",
     ),
 )

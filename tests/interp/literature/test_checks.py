@@ -130,3 +130,8 @@ def test_unknown_checks_and_folded_models_are_refused(model, folded):
     with pytest.raises(ValueError, match="give the model as it was released"):
         next(literature.run(folded))
     assert next(literature.run(model)).check.id == literature.CHECKS[0].id
+
+
+def test_tokens_that_are_not_read_out_cost_the_layers_share(model):
+    layers = sum(weight.numel() for weight in model.h.parameters() if weight.ndim == 2)
+    assert prompts.unread(model.config, 10**6) == round(10**6 * layers / (layers + model.W_U.numel()))
