@@ -12,7 +12,7 @@ from gpt2_core import load
 from gpt2_core.config import SIZES
 from interp import literature
 from interp.folding import fold
-from interp.literature import prompts, reference
+from interp.literature import extra_large, prompts, reference, runs
 from interp.literature.check import Bound, Check, about, at_least, at_most, compare, near
 
 
@@ -130,6 +130,29 @@ def test_unknown_checks_and_folded_models_are_refused(model, folded):
     with pytest.raises(ValueError, match="give the model as it was released"):
         next(literature.run(folded))
     assert next(literature.run(model)).check.id == literature.CHECKS[0].id
+
+
+@pytest.fixture(scope="module")
+def of_papers_shape():
+    """As many layers and heads as GPT-2 small, so that the heads of the papers exist."""
+    config = tiny_config(n_layers=12, n_heads=12, d_model=24, n_ctx=128)
+    return random_model(config, tokenizer=load("glass-2m").tokenizer)
+
+
+SHORT = {"sentences": ("N_MANY", "N_YEARS", "N_ADVERSARIAL", "N_TAILS"), "circuit": ("N_CIRCUIT", "N_SIGNALS")}
+SHORT |= {"vocabulary": ("N_TOKENS",), "extra_large": ("SAMPLES",)}
+
+
+@pytest.mark.parametrize("part", SHORT)
+def test_what_is_expected_is_among_what_is_measured(of_papers_shape, monkeypatch, part):
+    module = getattr(runs, part)
+    for name in SHORT[part]:
+        monkeypatch.setattr(module, name, 2)
+    monkeypatch.setattr(extra_large, "FACTS", extra_large.FACTS[:1])
+    monkeypatch.setattr(extra_large, "TOO_LITTLE", -1.0)  # a random model may know more with noise than without
+    for check in module.CHECKS:
+        measured = check.measure(of_papers_shape)
+        assert all(cell in measured for cell in check.expected), check.id
 
 
 def test_tokens_that_are_not_read_out_cost_the_layers_share(model):
