@@ -24,6 +24,18 @@ LANGUAGE = """<script>
     Object.defineProperty(navigator, name, { get: () => value, configurable: true });
 })();
 </script>""".replace("LANGUAGES", str(list(LANGUAGES)))
+# Gradio (6.31) asks every event about every component, twice, through Svelte's proxies: 700 x 460 x 2 questions, a second. Svelte puts
+# a proxy around arrays and plain objects only; a kind of array of its own, which is never changed, is read as it is.
+PLAIN = """<script>
+(() => {
+  let config;
+  class Plain extends Array {}
+  Object.defineProperty(window, 'gradio_config', { configurable: true, get: () => config, set(value) {
+    Object.setPrototypeOf(value.dependencies, Plain.prototype);
+    config = value;
+  } });
+})();
+</script>"""
 
 
 def _named(kind: str, text: str) -> str:
@@ -40,7 +52,9 @@ class Document:
             f"/{script}": (b"text/javascript; charset=utf-8", bundle.script().encode()),
             f"/{style}": (b"text/css; charset=utf-8", bundle.style().encode()),
         }
-        self.head = f'{LANGUAGE}<link rel="stylesheet" href="./{style}"><script defer src="./{script}"></script>'.encode()
+        self.head = (
+            f'{LANGUAGE}{PLAIN}<link rel="stylesheet" href="./{style}"><script defer src="./{script}"></script>'.encode()
+        )
 
     async def __call__(self, scope: Message, receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":

@@ -2,9 +2,9 @@
 
 While the page is built, each part declares what it shows (`page.shows`) and which events change the state (`page.changes`).
 `page.wire()` then registers the events. An event changes the state, and every section that looks different because of it, in the
-header or in the tab that the event belongs to (`page.inside`), is computed and sent. Where another tab is open, as when the prompt
-is changed, that tab is asked for in a second round trip (`app.components.refresher`). A section whose picture would be the same is
-neither computed nor sent, so going back to a tab costs nothing.
+header or in the tab that the event belongs to (`page.inside`), is computed and sent (`app.drawing`). Where another tab is open, as
+when the prompt is changed, that tab is asked for in a second round trip. A section whose picture would be the same is neither computed
+nor sent, so going back to a tab costs nothing.
 
 A ValueError is a sentence for the user: it is shown where the eye is, and everything else stays as it was.
 """
@@ -21,7 +21,8 @@ import gradio as gr
 from app.components.courier import courier, courier_value
 from app.components.i18n import I18N
 from app.components.message import message, message_value
-from app.components.refresher import event_name, refresher, refresher_value
+from app.components.refresher import event_name, refresher
+from app.drawing import Drawing, Notice
 from app.evidence import Evidence
 from app.service.memory import enough_memory
 from app.service.view import View
@@ -32,13 +33,7 @@ from app.text import words
 from app.wiring import Change, Render, Section, Update, by_component, event_data_of, values_in_order
 from app.zero_gpu import on_gpu
 
-
-class Notice(Exception):  # noqa: N818 - not an error: something to tell, with the new state
-    """Raised by an update to change the state and say a sentence about it."""
-
-    def __init__(self, state: PageState, text: str):
-        super().__init__(text)
-        self.state, self.text = state, text
+__all__ = ["Notice", "Page"]
 
 
 class Page:
@@ -84,13 +79,14 @@ class Page:
         update: Update,
         *,
         inputs: Iterable[Any] = (),
-        own_control: bool = False,
+        own_control: bool | str = False,
         event_data: bool = False,
         **options: Any,
     ) -> None:
         """Declares an event that changes the state: update(state, *input values[, event]) -> state.
 
-        own_control: the event comes from a control that already shows its value. Other options go to Gradio's listener.
+        own_control: the event comes from a control that already shows its value, as do the others of its tab; `HEADER` where those of
+        the header do, and the tab's are yet to be written. Other options go to Gradio's listener.
         """
         self._changes.append(Change(listener, update, tuple(inputs), own_control, event_data, self._building, options))
 
@@ -212,21 +208,24 @@ class Page:
         for tab in TABS:
             with self.inside(tab):
                 self.refreshes(getattr(self._refresher, event_name(tab)))
-        reach = {tab: self._reach(tab) for tab in (None, *TABS)}
+        drawing = Drawing(self.store, self._sections, self.state, self._drawn, self.message, self._refresher)
+        reach = {tab: drawing.reach(tab) for tab in (None, *TABS)}
 
         def answer(number: int, state: PageState, drawn: dict, values: tuple, event: Any = None) -> list:
             change = self._changes[number]
             inputs, outputs = reach[change.tab]
             own = [*values[len(inputs) :], *([event] if change.event_data else [])]
             shown = dict(zip(inputs, values))
-            told = self._respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control, change.tab)
+            told = drawing.respond(lambda s: change.update(s, *own), state, drawn, shown, change.own_control, change.tab)
             return values_in_order(told, outputs)
 
         answer = on_gpu(answer)  # what goes in and comes out can be pickled: a borrowed GPU works in another process
 
         def first(state: PageState, said: str, values: tuple) -> list:
             inputs, outputs = reach[None]
-            return values_in_order(self._respond(lambda s: s, state, {}, dict(zip(inputs, values)), False, None, said), outputs)
+            return values_in_order(
+                drawing.respond(lambda s: s, state, {}, dict(zip(inputs, values)), False, None, said), outputs
+            )
 
         first = on_gpu(first)
 
@@ -251,55 +250,3 @@ class Page:
             mode = {"trigger_mode": "multiple" if change.event_data else "always_last"}
             given = [self.state, self._drawn, *inputs, *change.inputs]
             change.listener(handler(number, change.event_data, outputs), given, outputs, **{**common, **mode, **change.options})
-
-    def _reach(self, tab: str | None) -> tuple[list[Any], list[Any]]:
-        """Inputs and outputs of the events of a tab (None: of the header): the header's and its own."""
-        near = [section for section in self._sections if section.tab in (None, tab)]
-        outputs = [self.state, self._drawn, self.message, self._refresher, *(o for s in near for o in s.outputs)]
-        return list(dict.fromkeys(i for s in near for i in s.inputs)), list(dict.fromkeys(outputs))
-
-    def _respond(
-        self, update: Update, state: PageState, drawn: dict, values: dict, own_control: bool, tab: str | None, error: str = ""
-    ) -> dict:
-        """The new state and what looks different. A ValueError of the update leaves the old state; one of a section, its old picture."""
-        notice, out = "", {}
-        try:
-            try:
-                new = update(state)
-            except Notice as said:
-                new, notice = said.state, said.text
-            with enough_memory(new.model):
-                new.plan.check(self.store.model(new.model).config)
-        except ValueError as refused:
-            new, error = state, str(refused)
-        else:
-            out, drawn, failed = self._draw(new, drawn, values, own_control, tab)
-            error = error or failed
-        if new == state and not (error or notice):  # as when Gradio reports a tab that was opened for it: the sentence stays
-            return {**out, self.state: new, self._drawn: drawn}
-        serial = drawn.get("serial", 0) + bool(error or notice)
-        kind = "error" if error else "notice"
-        message = message_value(error or notice, close=words(new.lang)("page.close"), kind=kind, serial=serial)
-        return {**out, self.state: new, self._drawn: {**drawn, "serial": serial}, self.message: message}
-
-    def _draw(self, state: PageState, drawn: dict, values: dict, own_control: bool, tab: str | None) -> tuple[dict, dict, str]:
-        """What to send, what is then drawn from what, and the first thing that went wrong.
-
-        tab: whose event it is; the open tab, where that is another one, is asked for.
-        """
-        view, out, now, error = View(self.store, state), {}, dict(drawn), ""
-        if state.tab != tab:
-            out[self._refresher] = refresher_value(state.tab)
-        for number, section in enumerate(self._sections):
-            if section.tab is not None and not section.tab == tab == state.tab:
-                continue
-            inputs = [values[i] for i in section.inputs]
-            key = repr((section.key(state), inputs))
-            try:
-                if drawn.get(number) != key and not (section.control and own_control):
-                    with enough_memory(state.model):
-                        out.update(zip(section.outputs, section.render(view, *inputs), strict=True))
-                now[number] = key
-            except ValueError as failed:
-                error = error or str(failed)
-        return out, now, error

@@ -29,6 +29,7 @@ from app.tabs import (
     training,
     zero_shot,
 )
+from app.wiring import HEADER
 
 BUILDERS = {
     "neurons": neurons.build,
@@ -59,7 +60,7 @@ def build(store: ModelStore) -> gr.Blocks:
             for name in TABS:
                 with gr.Tab(page.label(f"page.tab_{name}"), id=name, elem_id=f"gb_tab_{name}") as tab, page.inside(name):
                     BUILDERS[name](page)
-                    page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=True)
+                    page.changes(tab.select, lambda s, name=name: s.but(tab=name), own_control=HEADER)
         page.shows(None, [tabs], lambda view: [gr.update(selected=view.state.tab)], depends=lambda s: s.tab, control=True)
         gr.Markdown(page.label("page.footer"), elem_id="gb_footer")
         page.wire(demo, lambda request: first_state(store, request))

@@ -9,6 +9,7 @@ import gradio as gr
 
 from app.state import TABS, PageState
 
+HEADER = "header"  # as `own_control`: the event of a tab comes from a control of the header
 Render = Callable[..., Sequence[Any]]
 Update = Callable[..., PageState]
 
@@ -19,7 +20,8 @@ class Section:
 
     render(view, *input values) -> one value per output. depends(state) names what the picture depends on besides the inputs;
     None: on everything but which tab is open and what was set in others.
-    control: the outputs are things a person sets (a text box); an event that came from them does not write back to them.
+    control: the outputs are things a person sets (a text box); an event that came from one of them does not write back to those of its
+    tab.
     """
 
     tab: str | None
@@ -28,6 +30,11 @@ class Section:
     inputs: tuple[Any, ...] = ()
     depends: Callable[[PageState], Hashable] | None = None
     control: bool = False
+
+    @property
+    def is_chart(self) -> bool:
+        """Whether the browser has a chart of Plotly's to draw."""
+        return any(isinstance(output, gr.Plot) for output in self.outputs)
 
     def key(self, state: PageState) -> Hashable:
         """What the picture is drawn from, besides the inputs."""
@@ -39,7 +46,7 @@ class Change:
     listener: Callable[..., Any]
     update: Update
     inputs: tuple[Any, ...]
-    own_control: bool
+    own_control: bool | str
     event_data: bool
     tab: str | None
     options: dict[str, Any]

@@ -12,7 +12,7 @@ function draw() {
   const value = Glassbox.snapshot(props);
   if (!value) return;
   Glassbox.syncUrl(value.query, value.left_out);
-  document.documentElement.lang = value.lang;
+  if (document.documentElement.lang !== value.lang) document.documentElement.lang = value.lang;  // else every style is computed again
   if (element.dataset.lang !== value.lang) build(value);
   if (value.download && value.download.serial !== lastDownload) {
     lastDownload = value.download.serial;

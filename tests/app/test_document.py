@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from app.components import base, bundle
-from app.document import LANGUAGE, Document, middleware
+from app.document import LANGUAGE, PLAIN, Document, middleware
 
 PAGE = b"<!doctype html><html><head><title>x</title></head><body>" + b" " * 1000 + b"</body></html>"
 
@@ -41,7 +41,7 @@ def test_the_page_names_its_files_before_all_else_and_they_are_there_under_any_p
     """A proxy may strip its prefix or leave it."""
     headers, page = get(f"{root}/", root_path=root)
     head = page.decode().split("<title>")[0]
-    assert head.endswith("</script>") and LANGUAGE in head and int(headers[b"content-length"]) == len(page)
+    assert head.endswith("</script>") and LANGUAGE in head and PLAIN in head and int(headers[b"content-length"]) == len(page)
     style, script = addresses()
     for path in (f"/{script}", f"{root}/{script}"):
         headers, body = get(path, root_path=root)
