@@ -3,6 +3,7 @@
     for step in discover(model, batch.clean, batch.corrupted, batch.metric, tau=0.05, level="node"):
         print(step.done, step.total, step.kl)                        # stop asking and it stops
     circuit = step.circuit                                           # the last step has it
+    discover(model, ..., resume=steps)                               # the steps so far, handed back: it goes on behind them
 
 The network is a graph: embeddings, heads and MLPs write into the residual stream, later ones read the sum. What is left out of a
 circuit is not zero but takes its value from the corrupted prompt (resample ablation). From the output back to the input, each
@@ -24,7 +25,7 @@ with a large tau everything is left out. All positions are treated alike.
 Sources: Conmy et al. 2023, 2304.14997; Wang et al. 2022, 2211.00593; Miller et al. 2024, 2407.08734 (how such scores vary).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -110,20 +111,25 @@ def discover(
     level: str = "node",
     plan: Plan = NO_EDITS,
     bos: bool | None = None,
+    resume: Sequence[Step] = (),
 ) -> Iterator[Step]:
     """Greedy discovery, a step for each node or edge, from the output back to the embeddings.
 
     metric: last-position logits [prompt d_vocab] to [prompt]; it judges the circuit, the search itself goes by KL. plan: edits in force
     in the clean and the corrupted runs; edges allow only edits inside heads and MLPs. bos: for the texts of the plan, None is as the
-    prompts have it. Raises ValueError for what does not fit.
+    prompts have it. resume: the first steps of the same search, as they came: only those behind them are made, and of a whole search the last comes again. Raises ValueError for
+    what does not fit, and for steps of another search, which one run tells.
     """
     bos = begins_with_end(model, clean) if bos is None else bos
     if level not in LEVELS or not tau > 0:
         raise ValueError(f"Expected a level of {' or '.join(LEVELS)} and a tau above 0, got {level!r} and {tau}.")
     runs = _runs(model, clean, corrupted, level, plan, bos)
     whole = runs.clean_logits
-    kl, effects, candidates = 0.0, {}, runs.candidates()
-    for done, (tried, layer) in enumerate(candidates, 1):
+    candidates = runs.candidates()
+    kl, effects = _resumed(runs, candidates, tau, resume)
+    if len(resume) == len(candidates):
+        yield resume[-1]
+    for done, (tried, layer) in list(enumerate(candidates, 1))[len(resume) :]:
         new = kl
         dead = runs.is_dead(tried)
         runs.drop(tried)
@@ -176,6 +182,31 @@ def _runs(model: GPT2, clean: Tensor, corrupted: Tensor, level: str, plan: Plan,
     if outside:
         raise ValueError(f"Edges are between heads and MLPs; {outside[0].describe()} lies between them, so remove it.")
     return EdgeRuns(model, clean, corrupted, inner)
+
+
+def _resumed(
+    runs: NodeRuns | EdgeRuns, candidates: list, tau: float | int, steps: Sequence[Step]
+) -> tuple[float, dict[Node, float] | dict[Edge, float]]:
+    """(KL, effects of what was kept) after steps that were made before; what they left out is left out of the runs.
+
+    Raises ValueError where this search would not have come to the last step's KL, or would have decided otherwise.
+    """
+    same = [step.tried for step in steps] == [candidate for candidate, _ in candidates[: len(steps)]]
+    if not same or any(step.kept != (step.effect >= tau) for step in steps):
+        raise ValueError("The steps to resume from are of another search (other parts or another tau); begin anew.")
+    for step in steps:
+        if not step.kept:
+            runs.drop(step.tried)
+    if not steps:
+        return 0.0, {}
+    kl, whole = steps[-1].kl, runs.clean_logits
+    check = judged("", abs(divergence(whole, runs.logits(0)) - kl), whole.dtype, kl)
+    if not check.holds:
+        raise ValueError(
+            f"The steps to resume from end at a KL that is {check.residual:.2g} nats off here: they are of another model, plan or "
+            "prompts; begin anew."
+        )
+    return kl, {step.tried: step.effect for step in steps if step.kept}
 
 
 def _logits_of(runs: NodeRuns | EdgeRuns, kept: set) -> Tensor:

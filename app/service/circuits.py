@@ -1,6 +1,6 @@
 """What the circuits tab searches: which prompts, at which level, what it costs, and the search itself, step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +14,7 @@ from gpt2_core.accounting import forward_flops
 from gpt2_core.config import GPT2Config
 from interp import prompt_sets
 from interp.circuit_graph import reached
-from interp.circuits import EMBED, LEVELS, Circuit, Edge, Node, all_edges, all_nodes, circuit_logits, discover, divergence
+from interp.circuits import EMBED, LEVELS, Circuit, Edge, Node, Step, all_edges, all_nodes, circuit_logits, discover, divergence
 from interp.metrics import AnswerMetric, answer_metric, evaluate
 from interp.sweep_cost import speed
 
@@ -181,16 +181,36 @@ def known(view: View) -> Found | None:
     return view.store.peek(key(view))
 
 
+def _steps(view: View) -> list[Step]:
+    """The steps of this search so far, whoever asked for them; it grows while one runs, and what was stopped goes on behind them."""
+    return view.store.result((*key(view), "steps"), list)
+
+
+def stopped(view: View) -> Found | None:
+    """A search of this state that is not finished, as far as it came."""
+    steps = view.store.peek((*key(view), "steps"))
+    return Found(LEVEL.of(view.state), TAU.of(view.state), _tried(steps), steps[-1].total) if steps else None
+
+
+def _tried(steps: Sequence[Step]) -> tuple[Tried, ...]:
+    return tuple(Tried(step.tried, step.effect, step.kept, step.kl) for step in tuple(steps))
+
+
 def search(view: View) -> Iterator[Found]:
-    """The search, a Found after each node or edge; the last is finished, and kept. A finished one comes at once."""
+    """The search, a Found after each node or edge; the last is finished, and kept. A finished one comes at once, and one that was
+    stopped goes on."""
     ready = known(view)
     if ready is not None:
         yield ready
         return
-    asked, level, tau = task(view), LEVEL.of(view.state), TAU.of(view.state)
-    tried: list[Tried] = []
-    for step in discover(view.model, asked.clean, asked.corrupted, asked.metric, tau, level, view.state.plan, view.state.bos):
-        tried.append(Tried(step.tried, step.effect, step.kept, step.kl))
+    asked, level, tau, shared = task(view), LEVEL.of(view.state), TAU.of(view.state), _steps(view)
+    before = tuple(shared)
+    tried = list(_tried(before))
+    given = view.model, asked.clean, asked.corrupted, asked.metric, tau, level, view.state.plan, view.state.bos
+    for step in discover(*given, resume=before):
+        tried[step.done - 1 :] = _tried([step])
+        if len(shared) == step.done - 1:  # unless another search of the same is ahead
+            shared.append(step)
         if step.circuit is None:
             yield Found(level, tau, tuple(tried), step.total)
     found = Found(level, tau, tuple(tried), step.total, step.circuit)

@@ -149,12 +149,17 @@ def render(view: View) -> list:
     if found is None and cost.small:
         *_, found = service.search(view)
     if found is None:
-        said = "circuits.offer" if cost.possible else "circuits.too_many"
-        what = t(said, runs=f"{cost.runs:,}", seconds=_seconds(t, cost.seconds), most=f"{service.MOST_EDGES:,}")
-        empty = service.Found(service.LEVEL.of(view.state), service.TAU.of(view.state), (), cost.runs)
-        button = gr.update(visible=cost.possible, value=t("circuits.go", seconds=_seconds(t, cost.seconds)))
+        so_far = service.stopped(view) or service.Found(service.LEVEL.of(view.state), service.TAU.of(view.state), (), cost.runs)
+        done = len(so_far.tried)
+        said, go = ("circuits.stopped", "circuits.go_on") if done else ("circuits.offer", "circuits.go")
+        left = _seconds(t, cost.seconds * (1 - done / cost.runs))
+        what = t(
+            said if cost.possible else "circuits.too_many",
+            runs=f"{cost.runs:,}", seconds=left, most=f"{service.MOST_EDGES:,}", done=f"{done:,}",
+        )  # fmt: skip
         offered = panel_value(f"{t('circuits.what')} {what}", help=t("circuits.help"), help_label=t("page.help"))
-        return [offered, graph_value(view, empty), button, gr.update(visible=False)]
+        button = gr.update(visible=cost.possible, value=t(go, seconds=left))
+        return [offered, graph_value(view, so_far), button, gr.update(visible=False)]
     return [_head(view, t, found), graph_value(view, found), gr.update(visible=False), gr.update(visible=False)]
 
 

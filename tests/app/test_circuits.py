@@ -151,6 +151,31 @@ def test_long_searches_are_offered_and_impossible_ones_refused(store, monkeypatc
         circuit_evidence(view)
 
 
+def test_a_stopped_search_is_shown_and_goes_on_where_it_stopped(monkeypatch):
+    monkeypatch.setattr(service, "AT_ONCE", 0)
+    store, t = ModelStore(Settings(model="glass-2m")), words("en")
+    view = view_of(store)
+    running = service.search(view)
+    for _ in range(4):
+        so_far = next(running)
+    running.close()
+    head, graph, go, _ = (opened(v) if "sealed" in v else v for v in tab.render(view))
+    runs = len(service.candidates(view.config, "node"))
+    assert (graph["done"], graph["total"], graph["finished"]) == (4, runs, False) and go["visible"]
+    assert go["value"] == t("circuits.go_on", seconds="1 s") and f"after 4 of {runs} runs" in head["what"]
+    asked_again = []
+    real = service.discover
+    monkeypatch.setattr(service, "discover", lambda *a, resume: asked_again.append(len(resume)) or real(*a, resume=resume))
+    rest = list(service.search(view))
+    assert asked_again == [4] and len(rest) == runs - 4 and rest[0].tried[:4] == so_far.tried
+    monkeypatch.undo()
+    fresh = found_by(view_of(ModelStore(Settings(model="glass-2m"))))
+    assert [(one.thing, one.kept) for one in rest[-1].tried] == [(one.thing, one.kept) for one in fresh.tried]
+    assert rest[-1].circuit.effects == pytest.approx(fresh.circuit.effects, abs=1e-6) and len(rest[-1].curve) == len(
+        fresh.curve
+    )
+
+
 def test_a_task_that_the_model_does_not_do_is_said(store):
     view = view_of(store, task="ioi")
     found = found_by(view)

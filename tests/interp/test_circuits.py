@@ -117,6 +117,41 @@ def greedy_by_hand(level: str, tau: float) -> tuple[dict, float]:
     return effects, kl
 
 
+@pytest.mark.parametrize(("level", "tau"), [("node", 0.005), ("edge", 0.002)])
+@pytest.mark.parametrize("plan", [Plan(), Plan((Edit.scale("z", 0, 1, value=2.0),))], ids=["", "under a plan"])
+def test_a_stopped_search_goes_on_where_it_stopped(monkeypatch, level, tau, plan):
+    given = (MODEL, CLEAN, CORRUPTED, METRIC, tau, level, plan)
+    whole = list(discover(*given))
+    for stopped in (0, 1, len(whole) // 2, len(whole) - 1):
+        rest = list(discover(*given, resume=whole[:stopped]))
+        assert [(s.tried, s.kept, s.done, s.total) for s in rest] == [
+            (s.tried, s.kept, s.done, s.total) for s in whole[stopped:]
+        ]
+        assert [s.effect for s in rest] == pytest.approx([s.effect for s in whole[stopped:]], abs=1e-12)
+        circuit = rest[-1].circuit
+        assert circuit.effects == pytest.approx(whole[-1].circuit.effects) and circuit.kl == pytest.approx(whole[-1].circuit.kl)
+    assert list(discover(*given, resume=whole)) == whole[-1:]
+    runs = []
+    real = type(MODEL).forward
+    monkeypatch.setattr(type(MODEL), "forward", lambda self, *a, **k: runs.append(1) or real(self, *a, **k))
+    next(discover(*given, resume=whole[:-2]))
+    assert len(runs) <= 5, "two (three for edges) records, one run that proves the steps, one try: nothing before is made again"
+
+
+def test_steps_of_another_search_are_refused():
+    steps = list(discover(MODEL, CLEAN, CORRUPTED, METRIC, 0.005))[:4]
+    for arguments, said in (
+        ((MODEL, CLEAN, CORRUPTED, METRIC, 0.005, "edge"), "other parts or another tau"),
+        ((MODEL, CLEAN, CORRUPTED, METRIC, 1.0), "other parts or another tau"),
+        ((MODEL, CORRUPTED, CLEAN, METRIC, 0.005), "another model, plan or prompts"),
+        ((random_model(CONFIG, seed=1).double(), CLEAN, CORRUPTED, METRIC, 0.005), "another model, plan or prompts"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            next(discover(*arguments, resume=steps))
+    with pytest.raises(ValueError, match="other parts"):
+        next(discover(MODEL, CLEAN, CORRUPTED, METRIC, 0.005, resume=steps[1:]))
+
+
 @pytest.mark.parametrize(("level", "tau"), [("node", 0.004), ("node", 0.007), ("edge", 0.001), ("edge", 0.003)])
 def test_greedy_search_equals_the_naive_one(level, tau):
     steps = list(discover(MODEL, CLEAN, CORRUPTED, METRIC, tau, level))
