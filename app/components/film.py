@@ -1,8 +1,9 @@
 """The film of a training: a slider over its moments, curves, all heads, one head's attention, predictions and a sample.
 
-Everything is sent once; the browser plays it without asking the server. What the reader settles on comes back as two events.
+Everything is sent once; the browser plays it without asking the server. What the reader settles on comes back as events.
 
-Value (all keys always present): id, reel (None: nothing to show), frame, layer, head, lang, text. The reel has
+Value (all keys always present): id, reel (None: nothing to show), frame, layer, head, lang, text, and what is looked at when the page
+opens: role, counted in ROLES, and prompt. The reel has
     id          content hash            model, layers, heads
     steps, tokens [frame] | None, curves {name: [frame] of numbers or None}, bump (frame) | None, threshold (nats)
     scores      packed float32 [role frame layer head], roles and chance in the order of ROLES
@@ -75,9 +76,17 @@ class Reel:
 
 
 def film_value(
-    reel: Reel | None, *, text: dict[str, str], lang: str, frame: int = 0, layer: int = 0, head: int = 0
+    reel: Reel | None,
+    *,
+    text: dict[str, str],
+    lang: str,
+    frame: int = 0,
+    layer: int = 0,
+    head: int = 0,
+    role: str = "induction",
+    prompt: int = 0,
 ) -> dict[str, Any]:
-    """The value of the film at a moment and a head; reel None empties the place.
+    """The value of the film at a moment and a head; reel None empties the place. A prompt that it does not have is its last.
 
     Raises ValueError when parts do not fit together, or for a frame or head that the film does not have.
     """
@@ -88,12 +97,12 @@ def film_value(
         ):  # fmt: skip
             if not 0 <= index < count:
                 raise ValueError(f"got {name} {index}; this film has {name}s 0 to {count - 1}, choose among these.")
-    place = {"frame": int(frame), "layer": int(layer), "head": int(head)}
+    place = {"frame": int(frame), "layer": int(layer), "head": int(head), "role": ROLES.index(role), "prompt": int(prompt)}
     return with_id({"reel": packed, **place, "lang": lang, "text": chosen_text(text, TEXT_KEYS)})
 
 
 def film(elem_id: str, **kwargs: Any) -> gr.HTML:
-    """The component. Events `filmframe` {frame}, when the slider comes to rest, and `filmhead` {layer, head}."""
+    """The component. Events `filmframe` {frame}, when the slider comes to rest, `filmhead` {layer, head} and `filmlook` {role, prompt}."""
     return html_component("film", elem_id, **kwargs)
 
 

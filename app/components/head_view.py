@@ -21,6 +21,7 @@ from app.components.base import chosen_text, content_id, html_component, with_id
 from app.components.packing import pack, unpack
 
 EXACT_UP_TO = 256
+MODES, SHOWN = ("matrix", "lines"), ("after", "before", "difference")
 TEXT_KEYS = (
     "view_label", "compare_label", "zoom_label", "matrix", "lines", "after", "before", "difference", "looks_from", "looks_at",
     "unit", "unit_difference", "hover", "hover_difference", "hover_largest", "hidden_first", "threshold", "quantised",
@@ -37,8 +38,8 @@ def head_view_value(
     head: int,
     text: dict[str, str],
     position: int | None = None,
-    mode: Literal["matrix", "lines"] = "matrix",
-    show: Literal["after", "before", "difference"] = "after",
+    mode: str = MODES[0],
+    show: str = SHOWN[0],
     hide_first: bool = False,
     edited_cells: Iterable[tuple[int, int]] = (),
     label: str = "",
@@ -60,7 +61,7 @@ def head_view_value(
             raise ValueError(f"{name} came as {array.shape} for {count} tokens; give one row and one column per token.")
         if array is not None and not (array.min() >= 0 and array.max() <= largest * (1 + 1e-4)):
             raise ValueError(f"{name} has weights outside 0..{largest:g}; give attention weights after the softmax.")
-    if show not in ("after", "before", "difference") or mode not in ("matrix", "lines"):
+    if show not in SHOWN or mode not in MODES:
         raise ValueError(f"got mode={mode!r}, show={show!r}; choose mode matrix or lines and show after, before or difference.")
     if arrays[1] is None and show != "after":
         raise ValueError(f"got show={show!r} without weights from before the edits; pass `before` or show 'after'.")
@@ -92,7 +93,8 @@ def head_view_value(
 
 
 def head_view(elem_id: str, **kwargs: Any) -> gr.HTML:
-    """The component. Event `cellselect` with {query, key} on click and Enter; `key` is None when only a query was chosen.
+    """The component. Events `cellselect` with {query, key} on click and Enter, where `key` is None when only a query was chosen, and
+    `lookselect` with {mode, show}.
 
     Its picture is its panel's to save."""
     return html_component("head_view", elem_id, **kwargs)

@@ -88,7 +88,8 @@ def lens_table_value(
 
 
 def lens_table(elem_id: str, **kwargs: Any) -> gr.HTML:
-    """The component. Event `cellselect` {row, pos} on click, Enter and arrow keys; `row` counts the caller's rows."""
+    """The component. Event `cellselect` {row, pos} on click, Enter and arrow keys, where `row` counts the caller's rows, and
+    `colorselect` {color}."""
     return html_component("lens_table", elem_id, **kwargs)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.components.head_view import MODES, SHOWN
 from app.page import Page
 from app.service import attention as service
 from app.service.attention_paths import METHODS
@@ -32,6 +33,8 @@ HEADS = Setting("attention.heads", ONE, one_of=(ONE, ALL))
 RENORMALISE = Setting("attention.renormalise", True)
 READ_AT = Setting("attention.read_at", LAST, one_of=(LAST, SELECTED))
 BY_HEAD = Setting("attention.by_head", False)
+MODE = Setting("attention.mode", MODES[0], one_of=MODES)  # of the large head: nothing is computed or sent again for these two
+COMPARE = Setting("attention.compare", SHOWN[0], one_of=SHOWN)
 METHOD = Setting("attention.method", METHODS[0], one_of=METHODS)
 
 

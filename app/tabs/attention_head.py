@@ -2,14 +2,14 @@
 
 import gradio as gr
 
-from app.components.head_view import head_view, head_view_value
+from app.components.head_view import SHOWN, head_view, head_view_value
 from app.components.panel import Exports, panel, panel_value
 from app.page import Page
 from app.service import attention as service
 from app.service import attention_shown as shown
 from app.service.view import View
 from app.state import PageState
-from app.tabs.attention_choices import EVERY, FAINT, HIDE, KEY, SHOW, STRONG, seen
+from app.tabs.attention_choices import COMPARE, EVERY, FAINT, HIDE, KEY, MODE, SHOW, STRONG, seen
 from app.tabs.attention_roles import is_measured
 from app.text import words
 
@@ -26,6 +26,7 @@ def build(page: Page, measured: gr.State) -> None:
     )
     page.shows("attention", [large], lambda view: [_head_value(view)], depends=lambda s: seen(s, SHOW, HIDE, STRONG))
     page.changes(large.cellselect, _select, event_data=True)
+    page.changes(large.lookselect, lambda s, e: COMPARE.on(MODE.on(s, str(e.mode)), str(e.show)), event_data=True)
     for button, factor in ((off, 0.0), (halve, 0.5), (double, 2.0)):
         page.changes(button.click, lambda s, factor=factor: _multiply(View(page.store, s), factor))
     page.hands_out(head, lambda view: shown.head_evidence(view, SHOW.of(view.state)))
@@ -76,6 +77,8 @@ def _head_value(view: View) -> dict:
         head=head,
         text=text,
         position=view.position,
+        mode=MODE.of(view.state),
+        show=SHOWN[0] if before is None else COMPARE.of(view.state),
         hide_first=HIDE.of(view.state),
         edited_cells=service.cells_set(view.state.plan, layer, head, len(view.run)),
         largest=largest,

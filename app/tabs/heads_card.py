@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from app.components.head_view import head_view, head_view_value
+from app.components.head_view import MODES, SHOWN, head_view, head_view_value
 from app.components.number_table import Column, number_table, number_table_value
 from app.components.panel import Badge, Exports, panel, panel_value
 from app.page import Page
@@ -12,6 +12,7 @@ from app.service import attention, heads, heads_card_evidence, heads_evidence, h
 from app.service import heads_card as service
 from app.service.heads_prompt import METHOD, rivals
 from app.service.view import View
+from app.setting import Setting
 from app.state import PageState
 from app.tabs.badges import check_badge
 from app.text import Words, words
@@ -20,6 +21,8 @@ from interp.run import Check
 
 NOTEWORTHY = 0.05  # logits
 OTHERS = 6  # heads in the list of those that take over
+MODE = Setting("heads.mode", MODES[0], one_of=MODES)  # of the large head
+COMPARE = Setting("heads.compare", SHOWN[0], one_of=SHOWN)
 
 
 def build(page: Page, measured: gr.State) -> None:
@@ -57,6 +60,7 @@ def _identity(page: Page, measured: gr.State) -> None:
     roles, pattern = number_table("gb_heads_roles"), head_view("gb_heads_pattern")
     page.shows("heads", [head, off, roles], _card, inputs=[measured])
     page.shows("heads", [pattern], lambda view: [_pattern(view)], depends=lambda s: s.settings_of(None))
+    page.changes(pattern.lookselect, lambda s, e: COMPARE.on(MODE.on(s, str(e.mode)), str(e.show)), event_data=True)
     page.hands_out(head, heads_evidence.roles_evidence)
     page.changes(off.click, lambda s: _switched(View(page.store, s)))
     page.changes(there.click, lambda s: s.but(tab="attention"))
@@ -150,6 +154,8 @@ def _pattern(view: View) -> dict:
         head=head,
         text=words(view.state.lang).section("head_view"),
         position=view.position,
+        mode=MODE.of(view.state),
+        show=SHOWN[0] if before is None else COMPARE.of(view.state),
         edited_cells=attention.cells_set(view.state.plan, layer, head, len(view.run)),
     )
 

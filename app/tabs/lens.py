@@ -14,7 +14,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs import lens_more
 from app.tabs.badges import check_badge
-from app.tabs.lens_choices import KIND, MID, TARGET, row_labels, seen
+from app.tabs.lens_choices import COLOR, KIND, MID, TARGET, row_labels, seen
 from app.text import words
 from interp.lens import labels as names
 
@@ -57,6 +57,7 @@ def build(page: Page) -> None:
 
     table.cellselect(keep, chosen, chosen, trigger_mode="multiple", show_progress="hidden", api_visibility="private")
     page.changes(chosen.change, _look_at, inputs=[chosen])
+    page.changes(table.colorselect, lambda s, event: COLOR.on(s, str(event.color)), event_data=True)
     said = panel("gb_lens_track_head")
     figure = gr.Plot(show_label=False, elem_id="gb_lens_track")
     page.shows("lens", [said, figure], _track, depends=lambda s: seen(s, KIND, MID, TARGET, layer=0, head=0))
@@ -127,6 +128,7 @@ def _table(view: View, chosen: tuple | None) -> list:
         top5=[[list(zip(*cell)) for cell in zip(*row)] for row in zip(shown(lens.top_ids), lens.top_p)] if several else None,
         selected=(_selected_row(view, mid, chosen), view.position),
         colors={"entropy": lens.entropy, "rank": lens.target_rank},
+        color=COLOR.of(view.state),
     )
     return [value]
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.components.lens_table import COLORS
 from app.service.lens import LENSES
 from app.setting import Setting
 from app.state import PageState
@@ -9,6 +10,7 @@ from app.text import Words
 
 KIND = Setting("lens.kind", LENSES[0], one_of=LENSES)
 MID, TARGET = Setting("lens.mid", False), Setting("lens.target", "")
+COLOR = Setting("lens.color", COLORS[0], one_of=COLORS)  # of the table: nothing is computed or sent again for it
 FROM_LAYER = Setting("lens.from_layer", 2, low=0)
 INTO = Setting("lens.into", "")  # "": a target prompt that suits the model
 INTO_LAYER = Setting("lens.into_layer", 1, low=0)

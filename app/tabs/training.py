@@ -2,15 +2,19 @@
 
 import gradio as gr
 
-from app.components.film import film, film_value
+from app.components.film import ROLES, film, film_value
 from app.components.panel import Exports, panel, panel_value
 from app.page import Page
 from app.service import training as service
 from app.service import training_evidence
 from app.service.view import View
+from app.setting import Setting
 from app.state import PageState
 from app.tabs import training_pictures as pictures
 from app.text import words
+
+ROLE = Setting("training.role", "induction", one_of=ROLES)  # which score of the heads
+PROMPT = Setting("training.prompt", 0, low=0)
 
 
 def build(page: Page) -> None:
@@ -79,6 +83,8 @@ def _film(page: Page) -> None:
                 frame=service.frame(view.state, watched),
                 layer=layer,
                 head=head,
+                role=ROLE.of(view.state),
+                prompt=PROMPT.of(view.state),
             )
         ]
 
@@ -86,6 +92,7 @@ def _film(page: Page) -> None:
     page.shows("training", [player], render, depends=lambda s: (*_what_is_watched(s), s.frame, s.layer, s.head), control=True)
     page.changes(player.filmframe, _at, event_data=True, own_control=True)
     page.changes(player.filmhead, _head, event_data=True, own_control=True)
+    page.changes(player.filmlook, _look, event_data=True, own_control=True)
 
 
 def _at(state: PageState, event: gr.EventData) -> PageState:
@@ -94,6 +101,10 @@ def _at(state: PageState, event: gr.EventData) -> PageState:
 
 def _head(state: PageState, event: gr.EventData) -> PageState:
     return state.but(layer=int(event.layer), head=int(event.head))
+
+
+def _look(state: PageState, event: gr.EventData) -> PageState:
+    return PROMPT.on(ROLE.on(state, ROLES[int(event.role)]), int(event.prompt))
 
 
 def _family(page: Page) -> None:

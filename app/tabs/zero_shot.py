@@ -33,7 +33,7 @@ BY_HAND = "(...v) => [...v.slice(0, -1), document.activeElement?.closest('#gb_ze
 def _following(**options: Any) -> gr.Dropdown:
     """A dropdown whose choices change while events are on their way.
 
-    Gradio refuses an event whose value is not among the newest choices; here the form checks the value itself.
+    Gradio refuses an event whose value is not among the newest choices; here what is chosen is checked where it becomes the state.
     """
     dropdown = gr.Dropdown([], value=None, filterable=False, **options)
     dropdown.preprocess = lambda payload: payload

@@ -1,5 +1,6 @@
 /* The film of a training (app/components/film.py): everything is here, so that it plays without the server.
-   Event 'filmframe' {frame} when the moment comes to rest, 'filmhead' {layer, head} when a head is chosen. */
+   Event 'filmframe' {frame} when the moment comes to rest, 'filmhead' {layer, head} when a head is chosen, 'filmlook' {role, prompt}
+   when another score of the heads or another prompt is. */
 const G = window.Glassbox, P = G.pixels, { el, fill } = G;
 const root = element.querySelector(".gb-host");
 root.classList.add("fm");
@@ -50,7 +51,7 @@ function build() {
   }
   const all = card(text.grid_title, text.grid_tip), one = card(text.pattern_title, text.pattern_tip, "fm-one");
   root.append(el("div", { class: "fm-pair" }, [el("div", { class: "fm-stack" }, [all.node]), one.node]));
-  all.tools.append(choice(text.role_label, reel.roles.map((r) => [text[r], text[`${r}_tip`]]), role, (r) => { role = r; parts.grid.role(r); }));
+  all.tools.append(choice(text.role_label, reel.roles.map((r) => [text[r], text[`${r}_tip`]]), role, (r) => { role = r; parts.grid.role(r); looked(); }));
   parts.grid = G.filmGrid(all.body, film, choose);
   parts.title = one.node.querySelector(".fm-title dfn");
   const track = el("section", { class: "fm-card" });
@@ -70,10 +71,11 @@ function build() {
 }
 function prompts() {
   const { reel, text } = film;
-  const group = choice(text.prompt_label, reel.prompts.map((p) => [p.label, p.tokens.join("")]), prompt, pickPrompt);
+  const group = choice(text.prompt_label, reel.prompts.map((p) => [p.label, p.tokens.join("")]), prompt, (p) => { pickPrompt(p); looked(); });
   group.classList.add("fm-prompts");
   return group;
 }
+const looked = () => trigger("filmlook", { role, prompt });
 function pickPrompt(p) {
   prompt = p;
   root.querySelectorAll(".fm-prompts").forEach((g) => [...g.children].forEach((b, k) => b.setAttribute("aria-pressed", String(k === p))));
@@ -215,6 +217,7 @@ async function draw() {
   const unpack = fresh || said ? await unpacked(next) : film;
   if (turn !== drawing) return;
   if (fresh) stop();
+  if (!value) [role, prompt] = [next.role, next.prompt];
   [value, film] = [next, unpack];
   if (fresh || !(playing || resting)) at = next.frame;    // a reader who is on the move is not sent back
   head = [next.layer, next.head];                         // the old film may have had more heads

@@ -1,6 +1,6 @@
 /* One head, large: matrix or lines, after, before or difference of the edits; everything switches in the browser.
    Only what is visible is drawn, on one canvas that stays in place while the box scrolls, so 1,024 tokens cost what 40 do.
-   Event cellselect {query, key}: trigger('cellselect'); key is null when only a query was chosen. */
+   Events cellselect {query, key}: trigger('cellselect'), where key is null when only a query was chosen, and lookselect {mode, show}. */
 const G = window.Glassbox, P = G.pixels, { el, fill } = G, View = window.Glassbox.headView;
 const root = element.querySelector(".gb-host");
 root.classList.add("gb-head-view");
@@ -63,7 +63,7 @@ const later = () => { cancelAnimationFrame(frame); frame = requestAnimationFrame
 function group(label, names, current, choose) {
   return el("div", { class: "hv-group", role: "group", "aria-label": label }, names.map((name) => el("button", {
     type: "button", class: "gb-button hv-toggle", "aria-pressed": String(name === current), dataset: { choice: name }, text: s.value.text[name],
-    onclick: () => { choose(name); refresh(); bar.querySelector(`[data-choice="${name}"]`).focus(); } })));
+    onclick: () => { choose(name); trigger('lookselect', { mode: s.mode, show: s.show }); refresh(); bar.querySelector(`[data-choice="${name}"]`).focus(); } })));
 }
 function buildBar() {
   const v = s.value, t = v.text, zoom = (sign, label, name) => el("button", { type: "button", class: "gb-button hv-zoom", "aria-label": label, text: name, onclick: () => zoomBy(sign) });

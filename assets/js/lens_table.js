@@ -1,5 +1,5 @@
 /* The logit lens as a table: one row per layer, one column per position. Only the columns in view are in the document,
-   so 48 layers at 1,024 tokens cost what a screenful does. Event cellselect {row, pos}: trigger('cellselect'). */
+   so 48 layers at 1,024 tokens cost what a screenful does. Events cellselect {row, pos}: trigger('cellselect'), and colorselect {color}. */
 const G = window.Glassbox, P = G.pixels, { el, fill } = G;
 const root = element.querySelector(".gb-host");
 root.classList.add("gb-lens-table");
@@ -66,7 +66,7 @@ function buildBar() {
   const t = value.text, names = Object.keys(value.colors), s = scale(), changed = data.before ? data.top.reduce((n, w, i) => n + (w !== data.before[i]), 0) : 0;
   const buttons = names.length < 2 ? null : el("div", { class: "lt-group", role: "group", "aria-label": t.color_by }, [el("span", { class: "lt-by", text: t.color_by }), ...names.map((name) => el("button", {
     type: "button", class: "gb-button lt-toggle", "aria-pressed": String(name === color), dataset: { choice: name }, text: t[name],
-    onclick: () => { color = name; buildBar(); columns(true); bar.querySelector(`[data-choice="${name}"]`).focus(); } }))]);
+    onclick: () => { color = name; trigger('colorselect', { color }); buildBar(); columns(true); bar.querySelector(`[data-choice="${name}"]`).focus(); } }))]);
   bar.replaceChildren(...[buttons].filter(Boolean));
   const line = el("div", { class: "lt-legend" }, [G.legend("seq", { title: t[`unit_${color}`], low: s.low, high: s.high })]);
   if (data.before) line.append(el("span", { class: "lt-key" }, [el("i", { class: "lt-flag" }), fill(t.changed, { count: changed, total: data.top.length })]));
