@@ -11,6 +11,7 @@ import pytest
 import app.service
 import app.tabs
 from app import ui
+from app.drawing import Drawing
 from app.page import Page
 from app.setting import Setting
 from app.settings import Settings
@@ -18,6 +19,7 @@ from app.state import MAX_ADDRESS, MAX_PROMPT, MAX_SETTINGS, TABS, PageState
 from app.store import ModelStore
 from app.tabs.header import not_in_the_link
 from app.text import words
+from app.wiring import HEADER, Section
 from interp.edits import Edit, Plan
 
 INPUTS = (gr.Textbox, gr.Number, gr.Slider, gr.Dropdown, gr.Radio, gr.Checkbox, gr.CheckboxGroup, gr.File, gr.UploadButton)
@@ -100,6 +102,17 @@ def test_every_input_of_the_page_shows_the_state_and_changes_it(monkeypatch):
     ]
     assert len(shown) > 200
     assert [block.elem_id for block in loose if not str(block.label.key).startswith(DRAFT)] == []
+
+
+@pytest.mark.parametrize(("whose", "written"), [(HEADER, {"box"}), (True, {"strip"}), (False, {"strip", "box"})])
+def test_a_tab_opened_by_its_name_gets_what_the_address_says(whose, written):
+    """The strip of tabs shows its own choice; the controls of the tab have yet to show theirs."""
+    strip = Section(None, ("strip",), lambda view: [0], depends=lambda s: s.tab, control=True)
+    box = Section("lens", ("box",), lambda view: [0], depends=lambda s: s.settings, control=True)
+    drawing = Drawing(ModelStore(Settings(device="cpu")), [strip, box], "state", "drawn", "message", "refresher")
+    state = PageState(prompt="a", settings=(("lens.mid", "1"),))
+    told = drawing.respond(lambda s: s.but(tab="lens"), state, {}, {}, whose, "lens")
+    assert {"strip", "box"} & told.keys() == written and told["state"].tab == "lens"
 
 
 # ---- what is too long ------------------------------------------------------------------------------------------------------------
