@@ -14,6 +14,7 @@ class Edit:
     value: the factor of `scale`, the coefficient of `add` and `contrast`, what `clamp` holds, the weight of `set`. text: the prompt
     that the activation is read from; minus: the prompt whose activation is subtracted. lines: `text` and `minus` are lists, one text
     per line, whose means are compared. key, renormalise: for `set`. neuron: one neuron of mlp_post, or None for all.
+    feature, autoencoder: for `feature`; the name is one of the model's `autoencoders`.
     Raises ValueError, in one sentence, for a combination that means nothing.
     """
 
@@ -29,13 +30,15 @@ class Edit:
     renormalise: bool = False
     neuron: int | None = None
     lines: bool = False
+    feature: int | None = None
+    autoencoder: str | None = None
 
     def __post_init__(self) -> None:
         if self.op not in OPERATIONS:
             raise ValueError(f"No edit is called {self.op!r}; expected one of {', '.join(OPERATIONS)}.")
         if self.component not in EDITABLE:
             raise ValueError(f"{self.component!r} cannot be edited; expected one of {', '.join(EDITABLE)}.")
-        for name in ("text", "minus"):
+        for name in ("text", "minus", "autoencoder"):
             object.__setattr__(self, name, None if getattr(self, name) is None else plain_text(getattr(self, name)))
         if self.positions is not None:
             object.__setattr__(self, "positions", tuple(self.positions))
@@ -138,6 +141,19 @@ class Edit:
         """One attention weight is set; `renormalise` rescales the rest of its row so that the row sums to 1 again."""
         return cls("set", "pattern", layer, head, (query,), value=float(value), key=key, renormalise=renormalise)
 
+    @classmethod
+    def of_feature(
+        cls,
+        autoencoder: str,
+        component: str,
+        layer: int,
+        feature: int,
+        value: int | float,
+        positions: tuple[int, ...] | None = None,
+    ) -> "Edit":
+        """A feature of a sparse autoencoder, which reads this component of this layer, becomes `value`; see `interp.sae`."""
+        return cls("feature", component, layer, None, positions, value=float(value), feature=feature, autoencoder=autoencoder)
+
     @property
     def hook_name(self) -> str:
         return f"blocks.{self.layer}.{EDITABLE[self.component][0]}"
@@ -149,6 +165,8 @@ class Edit:
     @property
     def place(self) -> str:
         """L2H1 for a head, L2N17 for a neuron, "resid_pre L3" for the rest."""
+        if self.feature is not None:
+            return f"{self.component} L{self.layer} F{self.feature}"
         if self.neuron is not None:
             return f"L{self.layer}N{self.neuron}"
         return f"{self.component} L{self.layer}" if self.head is None else f"L{self.layer}H{self.head}"
@@ -157,9 +175,12 @@ class Edit:
         """The edit in a few words, for terminals and logs."""
         what = {"zero": "zeroed", "mean": "mean of a text", "patch": "patched from a text", "project": "without"}.get(self.op)
         if what is None:
-            what = {"scale": "x ", "add": "+ ", "contrast": "+ ", "clamp": "= ", "set": "= "}[self.op] + f"{self.value:g}"
+            what = {"scale": "x ", "add": "+ ", "contrast": "+ ", "clamp": "= ", "set": "= ", "feature": "= "}[
+                self.op
+            ] + f"{self.value:g}"
         if self.text and self.op not in ("mean", "patch"):
             what += f" {self.text!r}" + (f" - {self.minus!r}" if self.minus else "")
+        what += f" of {self.autoencoder!r}" if self.autoencoder else ""
         part = "" if self.head is None or self.component == "z" else f" {self.component}"
         where = "" if self.positions is None else " at " + ",".join(map(str, self.positions))
         to = f" -> {self.key}" if self.key is not None else ""

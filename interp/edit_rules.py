@@ -4,6 +4,7 @@ from typing import Any
 
 MAX_TEXT = 4000
 MAX_LINES = 64  # texts of a list, one per line
+MAX_NAME = 200
 LARGEST = 1_000_000  # no layer, head or position is counted beyond
 
 # What may be edited: the short name -> the hook inside a block, and the axis of the heads (None: no heads).
@@ -31,10 +32,12 @@ READS: dict[str, tuple[str, ...]] = {
     "project": ("text", "minus", "lines"),
     "clamp": ("value", "text", "minus", "lines"),
     "set": ("value", "key", "renormalise"),
+    "feature": ("value", "feature", "autoencoder"),
 }
 OPERATIONS = tuple(READS)
 OF_ONE_NEURON = ("zero", "mean", "scale", "patch", "add", "clamp")  # a direction needs all of them
 _OPTIONAL = {"value": None, "text": None, "minus": None, "key": None, "renormalise": False, "lines": False}
+_OPTIONAL |= {"feature": None, "autoencoder": None}
 
 
 def plain_text(text: str) -> str:
@@ -51,7 +54,7 @@ def check_numbers(edit: Any) -> None:
     """Raises ValueError for a layer, head, neuron, key or position that cannot be, and for a switch that is none."""
     if edit.layer is None:
         raise ValueError("An edit needs a layer, a whole number from 0.")
-    for name in ("layer", "head", "key", "neuron"):
+    for name in ("layer", "head", "key", "neuron", "feature"):
         if not (getattr(edit, name) is None or _index(getattr(edit, name))):
             raise ValueError(f"An edit's {name} is a whole number from 0, got {getattr(edit, name)!r}.")
     if edit.positions is not None and (not edit.positions or not all(map(_index, edit.positions))):
@@ -76,6 +79,8 @@ def check_operation(edit: Any) -> None:
     _check_texts(edit, reads)
     if edit.op == "set":
         _check_cell(edit)
+    if edit.op == "feature":
+        _check_feature(edit)
 
 
 def _check_neuron(edit: Any) -> None:
@@ -107,6 +112,15 @@ def _check_cell(edit: Any) -> None:
         raise ValueError("set changes one attention cell: it needs component 'pattern', a head, a position and a key.")
     if not 0 <= edit.value <= 1 or any(edit.key > p for p in edit.positions):
         raise ValueError(f"An attention weight lies in 0..1 and its key not after its query; got {edit.describe()}.")
+
+
+def _check_feature(edit: Any) -> None:
+    if edit.feature is None or not edit.autoencoder or edit.head is not None or edit.component == "pattern":
+        raise ValueError(
+            "feature sets a feature of an autoencoder: it needs the autoencoder's name, a feature from 0, and a component without heads."
+        )
+    if len(edit.autoencoder) > MAX_NAME:
+        raise ValueError(f"An autoencoder's name may have {MAX_NAME} characters, got {len(edit.autoencoder)}.")
 
 
 def _finite(value: int | float | None) -> bool:

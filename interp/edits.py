@@ -10,6 +10,7 @@
     Edit.clamp("resid_pre", layer=1, text=" angry", minus=" calm", value=3)   hold what points along it at a value
     Edit.clamp_neuron(layer=1, neuron=17, value=3.0)                          hold a neuron's activation at a value
     Edit.set_cell(layer=2, head=1, query=9, key=4, value=1.0, renormalise=True)  one cell of an attention pattern
+    Edit.of_feature("res-jb", "resid_pre", layer=8, feature=12, value=5.0)    hold a feature of an autoencoder (`interp.sae`)
 
 A plan is frozen, goes to JSON and back, and is compiled for a model by `compile_plan`, which gives a hook for
 `model(tokens, hook=...)`, `generate` and every analysis. Edits act in order. Positions are indices into the tokens of the
@@ -102,7 +103,7 @@ NO_EDITS = Plan()
 
 def _edit_from(item: dict[str, Any]) -> Edit:
     switches = {"renormalise": bool, "lines": bool}
-    kinds = {"op": str, "component": str, "text": str, "minus": str, "value": (int, float), **switches}
+    kinds = dict.fromkeys(("op", "component", "text", "minus", "autoencoder"), str) | {"value": (int, float), **switches}
     unknown = item.keys() - {f.name for f in fields(Edit)}
     if unknown:
         raise ValueError(f"An edit has no field {sorted(unknown)[0]!r}.")

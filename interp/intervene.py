@@ -45,7 +45,8 @@ def compile_plan(model: GPT2, plan: Plan, bos: bool = True) -> PlanHook | None:
     plan.check(model.config)
     applications: dict[str, list[Apply]] = {}
     for edit, source in zip(plan, sources(model, plan, bos)):
-        applications.setdefault(edit.hook_name, []).append(application(edit, source, edit.value))
+        apply = _feature(model, edit) if edit.op == "feature" else application(edit, source, edit.value)
+        applications.setdefault(edit.hook_name, []).append(apply)
     return PlanHook(applications) if applications else None
 
 
@@ -120,6 +121,21 @@ def application(edit: Edit, source: Tensor | None, value: Value) -> Apply:
         return torch.where(where, new, x)
 
     return apply
+
+
+def _feature(model: GPT2, edit: Edit) -> Apply:
+    """The edit of a feature, by the model's own list of autoencoders: a name is never looked for anywhere else."""
+    known = getattr(model, "autoencoders", {})
+    if edit.autoencoder not in known:
+        there = (
+            f"it has {', '.join(list(known)[:8])}" if known else "it has none; give it some, model.autoencoders = {name: sae}"
+        )
+        raise ValueError(f"{model.config.model_name} has no autoencoder called {edit.autoencoder[:60]!r}: {there}.")
+    sae = known[edit.autoencoder]
+    if sae.hook_name != edit.hook_name:
+        raise ValueError(f"{edit.describe()}: this autoencoder reads {sae.hook_name}, not {edit.hook_name}; edit it there.")
+    sae.check_feature(edit.feature)
+    return lambda x, queries, keys: sae.edited(x, queries, [edit])
 
 
 def _held(x: Tensor, direction: Tensor, value: Value) -> Tensor:

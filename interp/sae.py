@@ -9,6 +9,10 @@ A feature is edited at the autoencoder's hook. The reconstruction is never exact
 edited feature makes, (new - old) * W_dec[feature], and what the autoencoder misses stays as it was; `replace=True` puts the
 reconstruction in place of the activation instead. `Reading` shows the error: read no feature without it.
 
+As part of a plan, which every analysis, generation and an address can take, an edit names the autoencoder, and the model says which
+ones there are: `model.autoencoders = {"res-jb": load(folder, model)}`, then `Edit.of_feature("res-jb", "resid_pre", 8, 12, 5.0)`; or
+`model.autoencoders = Autoencoders(folder, model)` for all that lie in a folder. `place_of` tells component and layer of an autoencoder.
+
 Pitfalls: features of one autoencoder are one dictionary among many; a feature's name is somebody's reading of its top activations.
 Autoencoders trained on weights that transformer-lens had centred expect activations without their mean over d_model (the "res-jb"
 release for GPT-2 small does, though its own cfg.json may not say so): pass centred=True, or every feature is shifted.
@@ -17,7 +21,7 @@ Sources: Bricken et al. 2023, "Towards Monosemanticity"; Cunningham et al. 2023,
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +34,13 @@ from torch import Tensor
 from gpt2_core.hooks import hook_names
 from gpt2_core.model import GPT2
 from interp.changes import ChangeHook, chosen
-from interp.edits import NO_EDITS, Plan
+from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
 from interp.intervene import compile_plan
 from interp.run import Provenance, Run
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+CENTRED = " (centred)"  # behind a name: to be read with centred=True
+DEPTH, MOST, KEPT = 3, 200, 4  # folders looked into, autoencoders listed, and held in memory
 UNSUPPORTED = (
     "only standard (ReLU) autoencoders without activation normalisation can be read, not gated, JumpReLU, top-k, batch top-k "
     "or Matryoshka ones, nor transcoders"
@@ -70,6 +76,27 @@ class SAE:
     def decode(self, features: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         """The reconstruction (of the centred activation where `centred`)."""
         return features @ self.W_dec + self.b_dec
+
+    def check_feature(self, feature: int) -> None:
+        """Raises ValueError for a feature that is not there."""
+        if not 0 <= feature < self.d_sae:
+            raise ValueError(f"Feature {feature} does not exist, the autoencoder has 0..{self.d_sae - 1}.")
+
+    def edited(
+        self, x: Tensor, queries: Int[Tensor, "batch query"], edits: Sequence["FeatureEdit | Edit"], replace: bool = False
+    ) -> Tensor:
+        """An activation [batch query ...] with the features of `edits` set or scaled; replace: see `feature_hook`."""
+        flat = _flat(x, batched=True)
+        old = self.encode(flat)
+        new = old.clone()
+        for edit in edits:
+            value = torch.full_like(new[..., edit.feature], edit.value)
+            value = new[..., edit.feature] * value if edit.op == "scale" else value
+            new[..., edit.feature] = torch.where(chosen(queries, edit.positions), value, new[..., edit.feature])
+        if replace:
+            mean = flat.to(new).mean(-1, keepdim=True) if self.centred else 0.0
+            return (self.decode(new) + mean).to(x).view_as(x)
+        return (flat.to(new) + (new - old) @ self.W_dec).to(x).view_as(x)
 
     def _input(self, x: Tensor) -> Tensor:
         x = x.to(self.W_enc)
@@ -140,6 +167,47 @@ def load(folder: str | Path, model: GPT2, centred: bool | None = None) -> SAE:
     return sae
 
 
+class Autoencoders(Mapping[str, SAE]):
+    """The autoencoders below a folder, by their place in it, read when first asked for; with CENTRED behind the name, as `centred`.
+
+    A name is only ever compared with those that a look into the folder gave: none is used as a path.
+    """
+
+    def __init__(self, root: str | Path, model: GPT2):
+        self._root, self._model, self._read = Path(root), model, {}
+
+    def folders(self) -> dict[str, Path]:
+        """Name -> folder, of those with a cfg.json at most three folders down."""
+        found: dict[str, Path] = {}
+        places = [self._root]
+        for _ in range(DEPTH):
+            for place in places:
+                if (place / CONFIG).is_file() and len(found) < MOST:
+                    found[place.name if place == self._root else place.relative_to(self._root).as_posix()] = place
+            places = sorted(child for place in places if place.is_dir() for child in place.iterdir() if child.is_dir())
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name + end for name in self.folders() for end in ("", CENTRED)])
+
+    def __len__(self) -> int:
+        return 2 * len(self.folders())
+
+    def __getitem__(self, name: str) -> SAE:
+        if name not in self._read:
+            if len(self._read) == KEPT:
+                del self._read[next(iter(self._read))]
+            self._read[name] = load(self.folders()[name.removesuffix(CENTRED)], self._model, name.endswith(CENTRED) or None)
+        return self._read[name]
+
+
+def place_of(sae: SAE) -> tuple[str, int] | None:
+    """(component, layer) for an edit of a plan; None where it reads something that plans do not edit."""
+    _, layer, hook = (*sae.hook_name.split(".", 2), "", "")[:3]
+    component = next((name for name, (site, _) in EDITABLE.items() if site == hook and name != "pattern"), None)
+    return None if component is None else (component, int(layer))
+
+
 def _check_kind(cfg: dict, tensors: dict[str, Tensor], folder: Path) -> None:
     """Raises ValueError for what `SAE` would compute wrongly."""
     plain = {
@@ -195,22 +263,8 @@ def feature_hook(
     Raises ValueError for a feature that is not there.
     """
     for edit in edits:
-        if not 0 <= edit.feature < sae.d_sae:
-            raise ValueError(f"Feature {edit.feature} does not exist, the autoencoder has 0..{sae.d_sae - 1}.")
-
-    def change(x: Tensor, queries: Tensor) -> Tensor:
-        flat = _flat(x, batched=True)
-        old = sae.encode(flat)
-        new = old.clone()
-        for edit in edits:
-            value = torch.full_like(new[..., edit.feature], edit.value)
-            value = new[..., edit.feature] * value if edit.op == "scale" else value
-            new[..., edit.feature] = torch.where(chosen(queries, edit.positions), value, new[..., edit.feature])
-        if replace:
-            mean = flat.to(new).mean(-1, keepdim=True) if sae.centred else 0.0
-            return (sae.decode(new) + mean).to(x).view_as(x)
-        return (flat.to(new) + (new - old) @ sae.W_dec).to(x).view_as(x)
-
+        sae.check_feature(edit.feature)
+    change = lambda x, queries: sae.edited(x, queries, edits, replace)  # noqa: E731
     return ChangeHook([(sae.hook_name, change)], compile_plan(model, plan, bos))
 
 

@@ -28,6 +28,14 @@ EDITS = st.one_of(
         minus=st.none() | st.text(),
     ),
     st.builds(Edit.clamp_neuron, st.integers(0, 9), st.integers(0, 99), value=st.floats(-9, 9)),
+    st.builds(
+        Edit.of_feature,
+        st.text(min_size=1),
+        st.sampled_from(["resid_pre", "z"]),
+        st.integers(0, 9),
+        st.integers(0, 99),
+        st.floats(-9, 9),
+    ),
     st.builds(Edit.project, st.just("resid_mid"), st.integers(0, 9), text=st.just("a\nb"), lines=st.booleans()),
     st.builds(
         lambda l, h, q, v, r: Edit.set_cell(l, h, q, q // 2, v, r), *[st.integers(0, 9)] * 3, st.floats(0, 1), st.booleans()
@@ -112,6 +120,30 @@ def test_add_and_remove():
         ('[{"op":"add","component":"resid_pre","layer":0,"value":1,"text":"a","lines":1}]', "lines cannot be 1"),
         ('[{"op":"add","component":"resid_pre","layer":0,"value":1,"text":"\\n","lines":true}]', "A list has 1 to 64 texts"),
         ('[{"op":"patch","component":"resid_pre","layer":0,"text":"a","lines":true}]', "patch has no use for lines"),
+        ('[{"op":"feature","component":"resid_pre","layer":0,"value":1,"feature":3}]', "needs the autoencoder's name"),
+        ('[{"op":"feature","component":"resid_pre","layer":0,"value":1,"autoencoder":"a"}]', "a feature from 0"),
+        (
+            '[{"op":"feature","component":"resid_pre","layer":0,"value":1,"feature":-1,"autoencoder":"a"}]',
+            "feature is a whole number",
+        ),
+        (
+            '[{"op":"feature","component":"resid_pre","layer":0,"value":1,"feature":1,"autoencoder":7}]',
+            "autoencoder cannot be 7",
+        ),
+        (
+            '[{"op":"feature","component":"pattern","layer":0,"value":1,"feature":1,"autoencoder":"a"}]',
+            "a component without heads",
+        ),
+        (
+            '[{"op":"feature","component":"z","layer":0,"head":1,"value":1,"feature":1,"autoencoder":"a"}]',
+            "a component without heads",
+        ),
+        ('[{"op":"feature","component":"z","layer":0,"feature":1,"autoencoder":"a"}]', "needs a finite number"),
+        ('[{"op":"zero","component":"z","layer":0,"feature":1}]', "zero has no use for feature"),
+        (
+            '[{"op":"feature","component":"z","layer":0,"value":1,"feature":1,"autoencoder":"%s"}]' % ("a" * 201),
+            "200 characters",
+        ),
     ],
 )
 def test_more_bad_plans(text, message):
