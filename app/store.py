@@ -17,7 +17,9 @@ from gpt2_core.checkpoints.find import ModelEntry, absent
 from gpt2_core.checkpoints.read import read_config
 from gpt2_core.model import GPT2
 from gpt2_core.runtime import available_memory, resolve_device, resolve_dtype
+from interp.sae import Autoencoders
 
+AUTOENCODERS = Path(__file__).resolve().parents[1] / "saes"  # where nothing else was said with --sae
 KEPT_RESULTS = 48
 KEPT_BYTES = 1e9
 
@@ -81,6 +83,7 @@ class ModelStore:
                     f"{name} needs {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free; choose a smaller model."
                 )
             model = load(name, device=self.device, dtype=self.dtype)
+            model.autoencoders = Autoencoders(self.settings.sae or AUTOENCODERS, model)
             with self._lock:
                 self._models[name] = model
             return model

@@ -11,6 +11,7 @@ import pytest
 from app import text
 from app.examples import EMBEDDED, RELEASED
 from app.state import TABS
+from app.tabs import edit_form
 from app.text import EN, KO, words
 from interp.edits import EDITABLE, OPERATIONS
 
@@ -100,7 +101,7 @@ def test_every_key_that_is_asked_for_exists():
 
 
 def test_keys_made_of_data_exist():
-    made = [f"edits.op_{op}" for op in OPERATIONS] + [f"edits.component_{c}" for c in EDITABLE]
+    made = [f"edits.op_{op}" for op in edit_form.OPERATIONS] + [f"edits.component_{c}" for c in EDITABLE]
     made += [f"edits.chip_{op}" for op in OPERATIONS] + [f"page.tab_{tab}" for tab in TABS]
     made += [f"examples.{e.name}{end}" for e in EMBEDDED + RELEASED for end in ("", "_look")]
     assert [key for key in made if key not in EN] == []

@@ -5,7 +5,6 @@ network is used as a path.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,31 +14,19 @@ from app.service.scripts import script
 from app.service.view import View, as_numpy
 from app.setting import Setting
 from interp.changes import ChangeHook
+from interp.edits import Edit, Plan
 from interp.intervene import compile_plan
 from interp.run import Run, trace
-from interp.sae import CONFIG, SAE, FeatureEdit, Reading, feature_hook, load, read
+from interp.sae import CENTRED as CENTRED_NAME
+from interp.sae import SAE, FeatureEdit, Reading, feature_hook, place_of, read
 from interp.steering_effect import Shift, shift
 from interp.weights import Ends, vector_effect
 
-FOLDER = Path(__file__).resolve().parents[2] / "saes"  # where nothing else was said with --sae
 CHOSEN = Setting("neurons.sae", "")
 FEATURE = Setting("neurons.feature", -1, low=-1)  # -1: the one that is most active here
 VALUE = Setting("neurons.feature_value", 0.0, low=-10_000, high=10_000)
 CENTRED = Setting("neurons.centred", False)  # take the mean over d_model away, which some releases expect without saying so
-DEPTH, MOST, LISTED = 3, 200, 16
-
-
-def folders(view: View) -> dict[str, Path]:
-    """The autoencoders there are: name -> folder, of those with a cfg.json at most three folders down."""
-    root = Path(view.store.settings.sae or FOLDER)
-    found: dict[str, Path] = {}
-    places = [root]
-    for _ in range(DEPTH):
-        for place in places:
-            if (place / CONFIG).is_file() and len(found) < MOST:
-                found[place.name if place == root else place.relative_to(root).as_posix()] = place
-        places = sorted(child for place in places if place.is_dir() for child in place.iterdir() if child.is_dir())
-    return found
+LISTED = 16
 
 
 def autoencoder(view: View) -> SAE | None:
@@ -47,20 +34,37 @@ def autoencoder(view: View) -> SAE | None:
 
     Raises ValueError for a name that is not in the list, and for one that cannot be read or does not fit the model.
     """
-    there, name = folders(view), CHOSEN.of(view.state)
+    name = name_of(view)
+    return None if name is None else view.model.autoencoders[name]
+
+
+def names(view: View) -> list[str]:
+    """The autoencoders there are."""
+    return list(view.model.autoencoders.folders())
+
+
+def name_of(view: View) -> str | None:
+    """The name of the one chosen, as the model's list has it; None where there is none."""
+    there, name = names(view), CHOSEN.of(view.state)
     if not there:
         return None
     if name and name not in there:
-        raise ValueError(f"There is no autoencoder {name[:60]!r} here; choose one of {', '.join(list(there)[:8])}.")
-    name = name or next(iter(there))
-    centred = CENTRED.of(view.state) or None  # None: what its cfg.json says
-    return view.store.result((view.state.model, "sae", name, centred), lambda: load(there[name], view.model, centred))
+        raise ValueError(f"There is no autoencoder {name[:60]!r} here; choose one of {', '.join(there[:8])}.")
+    return (name or there[0]) + CENTRED_NAME * CENTRED.of(view.state)
+
+
+def edit_of(view: View, found: "Features") -> Edit:
+    """The feature looked at, held at the chosen value, as an edit for the page's plan. Raises ValueError where plans edit no such place."""
+    place = place_of(found.sae)
+    if place is None:
+        raise ValueError(f"{found.sae.hook_name} is no place that edits change, so its features cannot be held on every tab.")
+    return Edit.of_feature(name_of(view), *place, found.feature, VALUE.of(view.state))
 
 
 def _run(view: View, sae: SAE) -> Run:
     s = view.state
     compute = lambda: trace(view.model, s.prompt, s.plan, s.bos, [sae.hook_name])  # noqa: E731
-    return view.store.result((s.model, "sae run", s.prompt, s.bos, s.plan, sae.source), compute)
+    return view.store.result((s.model, "sae run", s.prompt, s.bos, s.plan, sae.hook_name), compute)
 
 
 @dataclass(frozen=True)
@@ -96,17 +100,23 @@ def features(view: View) -> Features | None:
     return Features(sae, reading, top, feature, as_numpy(reading.features[:, feature]), ends)
 
 
+def without_it(view: View, found: Features) -> Plan:
+    """The edits in force but for those of this feature."""
+    name = name_of(view)
+    return Plan(tuple(e for e in view.state.plan if (e.autoencoder, e.feature) != (name, found.feature)))
+
+
 def hook(view: View, found: Features) -> ChangeHook:
-    """The plan in force, then the feature set to the chosen value everywhere."""
+    """The other edits in force, then the feature set to the chosen value everywhere."""
     edits = [FeatureEdit(found.feature, VALUE.of(view.state))]
-    return feature_hook(view.model, found.sae, edits, plan=view.state.plan, bos=view.state.bos)
+    return feature_hook(view.model, found.sae, edits, plan=without_it(view, found), bos=view.state.bos)
 
 
 @torch.no_grad()
 def edited(view: View, found: Features) -> Shift:
     """The next token without and with the feature at the chosen value."""
     s, tokens = view.state, torch.tensor([view.run.tokens])
-    hooks = compile_plan(view.model, s.plan, s.bos), hook(view, found)
+    hooks = compile_plan(view.model, without_it(view, found), s.bos), hook(view, found)
     before, after = (replace(view.run, logits=view.model(tokens, hook=each)[0]) for each in hooks)  # both run alike
     return shift(before, after, view.position)
 

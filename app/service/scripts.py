@@ -5,18 +5,21 @@ only the lines in the middle; the weights' sha256 in the first line tells whethe
 """
 
 from app.service.view import View
+from app.store import AUTOENCODERS
 from gpt2_core.config import RELEASED
 
 
 def script(view: View, imports: str, body: str, run: bool = True) -> str:
     """A script with `model`, `plan` (the edits in force) and, where wanted, `run` (the page's run); imports and body are its lines."""
     s, p = view.state, view.run.provenance
+    features = any(edit.op == "feature" for edit in s.plan)
     lines = [
         f'"""Made by GPT-2 Glassbox {p.version}; weights sha256 {p.weights_sha256}."""',
         "",
         *_sorted(
             [
                 "from gpt2_core import load",
+                *(["from interp.sae import Autoencoders"] if features else []),
                 "from interp.edits import Plan",
                 *(["from interp import trace"] if run else []),
                 imports,
@@ -24,6 +27,7 @@ def script(view: View, imports: str, body: str, run: bool = True) -> str:
         ),
         "",
         f"model = load({s.model!r}, device={p.device!r}, dtype={p.dtype!r})",
+        *([f"model.autoencoders = Autoencoders({str(view.store.settings.sae or AUTOENCODERS)!r}, model)"] if features else []),
         f"plan = Plan.from_json({s.plan.to_json()!r})",
         *([f"run = trace(model, {s.prompt!r}, plan, bos={s.bos})"] if run else []),
         body.strip("\n"),

@@ -8,8 +8,10 @@ from app.page import Page
 from app.service.view import View
 from app.state import PageState
 from app.text import Words, words
-from interp.edits import EDITABLE, OPERATIONS, READS, Edit, Plan
+from interp.edits import EDITABLE, READS, Edit, Plan
+from interp.edits import OPERATIONS as EVERY
 
+OPERATIONS = tuple(op for op in EVERY if op != "feature")  # a feature is chosen in the Neurons tab, where one sees what it is
 MAX_POSITIONS = 64  # of one edit
 
 
@@ -19,6 +21,8 @@ def chip(t: Words, edit: Edit) -> EditChip:
     positions = _range(edit.positions or ())
     said = {"place": edit.place + part, "value": edit.value or 0, "query": positions, "key": edit.key}
     kind = "chip_held" if edit.op == "clamp" and edit.neuron is not None else f"chip_{edit.op}"
+    if edit.op == "feature":
+        said |= {"place": f"{edit.component} L{edit.layer}", "feature": edit.feature, "autoencoder": edit.autoencoder}
     label = t(f"edits.{kind}", text=_quoted(t, edit), **said)
     if edit.positions is not None and edit.op != "set":
         label += t("edits.at", positions=positions)

@@ -1,11 +1,13 @@
 """Sparse autoencoders: the features that are active on the prompt, and what one of them does."""
 
+from functools import partial
+
 import gradio as gr
 
 from app.components.bar_list import Bar, Bars, bar_list, bar_list_value
 from app.components.panel import Exports, panel, panel_value
 from app.components.token_strip import token_strip
-from app.page import Page
+from app.page import Notice, Page
 from app.service import neurons_sae as service
 from app.service.view import View
 from app.state import PageState
@@ -22,6 +24,7 @@ def build(page: Page) -> None:
         with gr.Row(equal_height=False):
             which = gr.Dropdown([], label=label("neurons.sae"), filterable=False, min_width=220, elem_id="gb_neurons_sae")
             feature = gr.Number(0, precision=0, minimum=0, label=label("neurons.feature"), min_width=110, elem_id="gb_neurons_feature")  # fmt: skip
+            add = gr.Button(label("neurons.to_plan"), scale=0, min_width=190, size="sm", elem_id="gb_neurons_feature_to_plan")
             value = gr.Number(0.0, label=label("neurons.feature_value"), min_width=110, elem_id="gb_neurons_feature_value")
         centred = gr.Checkbox(
             False, label=label("neurons.centred"), info=label("neurons.centred_info"), elem_id="gb_neurons_centred"
@@ -40,6 +43,7 @@ def build(page: Page) -> None:
     for listener in (value.input, value.blur, value.submit):
         page.changes(listener, service.VALUE.on, inputs=[value], own_control=True)
     page.control(service.CENTRED, centred)
+    page.changes(add.click, partial(_to_plan, page))
     page.changes(lists.rowselect, lambda s, event: service.FEATURE.on(s, int(event.key)), event_data=True)
     page.hands_out(head, service.evidence)
 
@@ -57,7 +61,7 @@ def _features(view: View) -> list:
         head = panel_value(t("neurons.no_sae"), help=t("neurons.sae_help"), help_label=t("page.help"))
         return [head, gr.update(visible=False), *[gr.skip()] * 6]
     reading, at = found.reading, view.position
-    names = list(service.folders(view))
+    names = service.names(view)
     name = service.CHOSEN.of(view.state) or names[0]
     what = t(
         "neurons.sae_what",
@@ -86,6 +90,16 @@ def _features(view: View) -> list:
         panel_value(said),
         movers_value(view, t, change),
     ]
+
+
+def _to_plan(page: Page, state: PageState) -> PageState:
+    """The feature at its value among the page's edits; the number shown here then starts from the edited run."""
+    view, t = View(page.store, state), words(state.lang)
+    found = service.features(view)
+    new = state.but(plan=state.plan.add(service.edit_of(view, found)))
+    raise Notice(
+        service.FEATURE.on(new, found.feature), t("neurons.in_plan", name=t("neurons.feature_row", feature=found.feature))
+    )
 
 
 def _lists(view: View, t: Words, found: service.Features) -> dict:

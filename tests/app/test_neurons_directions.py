@@ -90,7 +90,7 @@ def with_sae(tmp_path_factory):
 
 def test_features_are_read_and_edited(with_sae):
     view, w = with_sae
-    assert list(neurons_sae.folders(view)) == ["release/layer"]
+    assert neurons_sae.names(view) == ["release/layer"]
     found = neurons_sae.features(view)
     with torch.no_grad():
         _, cache = view.model.run_with_cache(view.model.to_tokens(PROMPT))
