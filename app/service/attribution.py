@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.evidence import Evidence
+from app.service.heads_stages import MOMENT, Stage, finished
 from app.service.lens import one_token
 from app.service.scripts import lens_script, script
 from app.service.view import View, as_numpy
+from gpt2_core.accounting import forward_flops
 from interp import attribution
 from interp.attention import pattern_names
 from interp.edits import Plan
@@ -83,16 +85,24 @@ def neurons(view: View, what: Wanted, plan: Plan) -> Parts:
 
 def saliency(view: View, what: Wanted, method: str, plan: Plan) -> tuple[np.ndarray, Check | None]:
     """How the value depends on each token's embedding, [position]; None where the method has nothing to check."""
-    s, run = view.state, _run(view, plan)
+    return finished(view, saliency_stage(view, what, method, plan))
+
+
+def saliency_stage(view: View, what: Wanted, method: str, plan: Plan) -> Stage:
+    """The same, and what it costs: a backward pass is about two forward ones."""
+    s = view.state
     key = (s.model, "saliency", s.prompt, s.bos, plan, what, method, view.position)
+    passes = 3 * (1 if method == "gradient" else STEPS + 2)
 
-    def compute():
+    def compute() -> tuple[np.ndarray, Check | None]:
+        run = _run(view, plan)
         if method == "gradient":
-            return gradient_x_input(view.model, run, _target(view, what), view.position)
-        return integrated_gradients(view.model, run, _target(view, what), view.position, method, STEPS)
+            found = gradient_x_input(view.model, run, _target(view, what), view.position)
+        else:
+            found = integrated_gradients(view.model, run, _target(view, what), view.position, method, STEPS)
+        return as_numpy(found.values), getattr(found, "check", None)
 
-    found = view.store.result(key, compute)
-    return as_numpy(found.values), getattr(found, "check", None)
+    return Stage(key, compute, passes * forward_flops(view.config, len(view.run), logits_positions=1).total, MOMENT)
 
 
 def _target(view: View, what: Wanted) -> Target:

@@ -1,4 +1,4 @@
-"""Results of the heads tab that may take a while: each knows its key in the store, how to compute it, and what it costs.
+"""Results that may take a while, of the heads tab and others: each knows its key in the store, how to compute it, and what it costs.
 
 What costs little is computed when it is shown; the rest is computed behind the page, and shown when it is there.
 """
@@ -12,21 +12,24 @@ from app.service.view import View
 from interp.sweep_cost import speed
 
 AT_ONCE = 6e9  # FLOPs: a fraction of a second
+MOMENT = 6e10  # FLOPs: about a second, for a tab that shows little else
 SHOWN_EVERY = 0.4  # seconds between two partial pictures: the page is busy with each
 UNASKED = 1.5e11  # FLOPs that are spent behind the page without being asked for: some seconds
 
 
 @dataclass(frozen=True)
 class Stage:
-    """key: in the store, the model first. flops: about how many computing it takes."""
+    """key: in the store, the model first. flops: about how many computing it takes. moment: up to how many it is computed as it is
+    shown, None for AT_ONCE."""
 
     key: tuple
     compute: Callable[[], Any]
     flops: float
+    moment: float | None = None
 
     @property
     def at_once(self) -> bool:
-        return self.flops <= AT_ONCE
+        return self.flops <= (AT_ONCE if self.moment is None else self.moment)
 
 
 def value(view: View, stage: Stage) -> Any | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from app.service.heads_stages import MOMENT, Stage, finished
 from app.service.view import View, as_numpy
 from gpt2_core.checkpoints import locate
 from gpt2_core.tokenizer import Tokenizer
@@ -17,6 +18,7 @@ from interp.lens import lens_names, logit_lens, read_rows
 from interp.run import Check, Run
 
 LENSES = ("logit", "frozen", "tuned")
+PER_LOGIT = 1500  # operations on each logit besides making it: softmax, entropy, rank
 FEW_CELLS = 2000  # up to this many cells, each carries its five likeliest tokens
 
 
@@ -65,11 +67,29 @@ def reading(view: View, kind: str) -> dict:
     return {"translate": tuned(view)} if kind == "tuned" else {"layer_norm": "frozen" if kind == "frozen" else "recomputed"}
 
 
+def cost(view: View, mid: bool) -> float:
+    """About how many operations it takes to read every row of a lens at every position of a run."""
+    logits = len(lens_names(view.config.n_layers, mid)) * len(view.run) * view.config.d_vocab
+    return logits * (2.0 * view.config.d_model + PER_LOGIT)
+
+
+def table_stage(view: View, mid: bool, target: int | None, kind: str = "logit") -> Stage:
+    """`table`, and what it costs."""
+    s = view.state
+    runs = 1 if view.before is None else 2
+    key = (s.model, "lens", s.prompt, s.bos, s.plan, mid, target, kind)
+    return Stage(key, lambda: _table(view, mid, target, kind), runs * cost(view, mid), MOMENT)
+
+
 def table(view: View, mid: bool, target: int | None, kind: str = "logit") -> LensTable:
     """The lens at every position. mid: also a row after each layer's attention. target: the token whose rank is shown; None is
     what the model itself finally predicts at each position."""
+    return finished(view, table_stage(view, mid, target, kind))
+
+
+def _table(view: View, mid: bool, target: int | None, kind: str) -> LensTable:
     k = 5 if len(lens_names(view.config.n_layers, mid)) * len(view.run) <= FEW_CELLS else 1
-    lens = _lens(view, view.run, k, mid, target, kind)
+    lens = logit_lens(view.model, view.run, k=k, target=target, mid=mid, **reading(view, kind))
     before = None if view.before is None else _likeliest(view, view.before, mid, kind)
     columns = (lens.top_ids, lens.top_probabilities, lens.entropy, lens.target_probability, lens.target_rank)
     return LensTable(lens.labels, *map(as_numpy, columns), before, lens.check)
@@ -123,15 +143,4 @@ def layer_of(row: int, mid: bool) -> int:
 @torch.no_grad()
 def _likeliest(view: View, run: Run, mid: bool, kind: str) -> np.ndarray:
     """Each row's likeliest token [row position]: all that is shown of the run without the edits."""
-    s = view.state
-
-    def compute() -> np.ndarray:
-        return np.stack([as_numpy(logits.argmax(-1)) for logits in read_rows(view.model, run, mid, **reading(view, kind))])
-
-    return view.store.result((s.model, "lens likeliest", s.prompt, s.bos, run.plan, mid, kind), compute)
-
-
-def _lens(view: View, run: Run, k: int, mid: bool, target: int | None, kind: str):
-    s = view.state
-    key = (s.model, "lens", s.prompt, s.bos, run.plan, k, mid, target, kind)
-    return view.store.result(key, lambda: logit_lens(view.model, run, k=k, target=target, mid=mid, **reading(view, kind)))
+    return np.stack([as_numpy(logits.argmax(-1)) for logits in read_rows(view.model, run, mid, **reading(view, kind))])

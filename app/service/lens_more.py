@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.evidence import Evidence
-from app.service.lens import reading
+from app.service.heads_stages import MOMENT, Stage, finished
+from app.service.lens import cost, reading
 from app.service.scripts import script
 from app.service.view import View, as_numpy
 from interp.patchscope import IDENTITY, Patchscope, patchscope
@@ -28,6 +29,11 @@ class Statistics:
 
 def statistics(view: View, run: Run, mid: bool, kind: str) -> Statistics:
     """The statistics of every row of a lens in a run of the page."""
+    return finished(view, statistics_stage(view, run, mid, kind))
+
+
+def statistics_stage(view: View, run: Run, mid: bool, kind: str) -> Stage:
+    """The same, and what it costs."""
     s = view.state
 
     def compute() -> Statistics:
@@ -35,7 +41,7 @@ def statistics(view: View, run: Run, mid: bool, kind: str) -> Statistics:
         tables = map(as_numpy, (found.entropy, found.kl_to_final, found.final_rank + 1))
         return Statistics(*tables, found.check)
 
-    return view.store.result((s.model, "trajectory", s.prompt, s.bos, run.plan, mid, kind), compute)
+    return Stage((s.model, "trajectory", s.prompt, s.bos, run.plan, mid, kind), compute, cost(view, mid), MOMENT)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from app.components.panel import Exports, panel, panel_value
 from app.figures.contributions import contribution_bars
 from app.page import Page
 from app.service import attribution as service
+from app.service.heads_stages import Stage, value
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs.badges import check_badge
+from app.tabs.behind import behind
 from app.text import Words, words
 from interp.edits import NO_EDITS
 from interp.run import Check
@@ -52,7 +54,8 @@ def build(page: Page) -> None:
     method = gr.Radio(choices, value=METHOD.default, label=t("attribution.method"), elem_id="gb_attribution_method")
     page.control(METHOD, method)
     chosen = lambda view: service.saliency_evidence(view, _wanted(view), METHOD.of(view.state))  # noqa: E731
-    _charted(page, "saliency", _saliency, chosen, no_head)
+    done = behind(page, "attribution", _saliency_stages, no_head, "gb_attribution_long")
+    _charted(page, "saliency", _saliency, chosen, no_head, [done])
 
 
 def no_head(state: PageState) -> PageState:
@@ -60,11 +63,11 @@ def no_head(state: PageState) -> PageState:
     return state.settings_of("attribution").but(tab="attribution", layer=0, head=0)
 
 
-def _charted(page: Page, name: str, render, evidence, depends=None) -> None:
+def _charted(page: Page, name: str, render, evidence, depends=None, inputs=()) -> None:
     """A panel with one chart, and its menu."""
     head = panel(f"gb_attribution_{name}_head")
     chart = gr.Plot(show_label=False, elem_id=f"gb_attribution_{name}")
-    page.shows("attribution", [head, chart], render, depends=depends)
+    page.shows("attribution", [head, chart], render, inputs=inputs, depends=depends)
     page.hands_out(head, evidence)
 
 
@@ -125,7 +128,7 @@ def _heads(view: View) -> list:
         was = service.head_table(view, what, NO_EDITS)[0]
         moved = np.unravel_index(np.abs(table - was).argmax(), table.shape)
         said.append(t("attribution.heads_before", head=f"L{moved[0]}H{moved[1]}", was=was[moved], now=table[moved]))
-    value = heat_map_value(
+    picture = heat_map_value(
         table,
         rows=[f"L{i}" for i in range(table.shape[0])],
         columns=[f"H{i}" for i in range(table.shape[1])],
@@ -135,7 +138,7 @@ def _heads(view: View) -> list:
         row_title=t("attribution.layer"),
         column_title=t("attribution.head"),
     )
-    return [_described(view, t, "heads", check, " ".join(said)), value]
+    return [_described(view, t, "heads", check, " ".join(said)), picture]
 
 
 def _sources(view: View) -> list:
@@ -161,11 +164,19 @@ def _neurons(view: View) -> list:
     return [_described(view, t, "neurons", found.check, said), _chart(view, t, found.labels, found.values, None)]
 
 
-def _saliency(view: View) -> list:
-    t, what, method = words(view.state.lang), _wanted(view), METHOD.of(view.state)
-    n = view.position + 1
-    values, check = service.saliency(view, what, method, view.state.plan)
-    before = service.saliency(view, what, method, NO_EDITS)[0][:n] if view.state.plan else None
+def _saliency_stages(view: View) -> list[Stage]:
+    """As edited, and without the edits where there are any."""
+    plans = [view.state.plan] + [NO_EDITS] * bool(view.state.plan)
+    return [service.saliency_stage(view, _wanted(view), METHOD.of(view.state), plan) for plan in plans]
+
+
+def _saliency(view: View, done: int = 0) -> list:
+    t, what, n = words(view.state.lang), _wanted(view), view.position + 1
+    found = [value(view, stage) for stage in _saliency_stages(view)]
+    if None in found:
+        return [_described(view, t, "saliency", None, t("page.computing")), gr.skip()]
+    values, check = found[0]
+    before = found[1][0][:n] if view.state.plan else None
     top = int(np.abs(values[:n]).argmax())
     said = t("attribution.saliency_what", top=view.shown[top], value=values[top], **_names(view, what, t))
     labels = t.section("contributions")

@@ -10,10 +10,12 @@ from app.figures.tracks import rank_or_probability_by_layer
 from app.page import Page
 from app.service import lens as service
 from app.service import lens_evidence
+from app.service.heads_stages import Stage, value
 from app.service.view import View
 from app.state import PageState
 from app.tabs import lens_more
 from app.tabs.badges import check_badge
+from app.tabs.behind import behind
 from app.tabs.lens_choices import COLOR, KIND, MID, TARGET, row_labels, seen
 from app.text import words
 from interp.lens import labels as names
@@ -46,8 +48,9 @@ def build(page: Page) -> None:
     page.control(MID, mid)
     page.control(TARGET, target)
     of_table = lambda s: seen(s, KIND, MID, TARGET, head=0)  # noqa: E731
-    page.shows("lens", [head, problem], _head, depends=of_table)
-    page.shows("lens", [table], _table, inputs=[chosen], depends=of_table)
+    done = behind(page, "lens", _stages, lambda s: seen(s, KIND, MID, TARGET, position=None, layer=0, head=0), "gb_lens_long")
+    page.shows("lens", [head, problem], _head, inputs=[done], depends=of_table)
+    page.shows("lens", [table], _table, inputs=[chosen, done], depends=of_table)
     page.hands_out(
         head, lambda view: lens_evidence.table_evidence(view, read_target(view, TARGET.of(view.state))[0], *asked(view))
     )
@@ -60,9 +63,18 @@ def build(page: Page) -> None:
     page.changes(table.colorselect, lambda s, event: COLOR.on(s, str(event.color)), event_data=True)
     said = panel("gb_lens_track_head")
     figure = gr.Plot(show_label=False, elem_id="gb_lens_track")
-    page.shows("lens", [said, figure], _track, depends=lambda s: seen(s, KIND, MID, TARGET, layer=0, head=0))
+    page.shows("lens", [said, figure], _track, inputs=[done], depends=lambda s: seen(s, KIND, MID, TARGET, layer=0, head=0))
     page.hands_out(said, lambda view: lens_evidence.track_evidence(view, _followed(view), *asked(view)))
-    lens_more.build(page)
+    lens_more.build(page, done)
+
+
+def _stages(view: View) -> list[Stage]:
+    return [_stage(view), *lens_more.statistics_stages(view)]
+
+
+def _stage(view: View) -> Stage:
+    (mid, kind), (target, _) = asked(view), read_target(view, TARGET.of(view.state))
+    return service.table_stage(view, mid, target, kind)
 
 
 def _kinds(view: View) -> list:
@@ -96,28 +108,31 @@ def read_target(view: View, text: str) -> tuple[int | None, str]:
     return target, ""
 
 
-def _head(view: View) -> list:
-    t, (mid, kind), (target, problem) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
-    check = service.table(view, mid, target, kind).check
-    badge = check_badge(t, check, t("lens.check_last"))
-    said = [t("lens.what"), t(f"lens.what_{kind}") if kind != "logit" else ""]
+def _head(view: View, done: int = 0) -> list:
+    t, (mid, kind), (_, problem) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
+    found = value(view, _stage(view))
+    badges = [] if found is None else [check_badge(t, found.check, t("lens.check_last"))]
+    said = [t("page.computing")] if found is None else []
+    said += [t("lens.what"), t(f"lens.what_{kind}") if kind != "logit" else ""]
     if kind == "tuned":
         lens = service.tuned(view)
         said.append(t("lens.tuned_of", steps=lens.steps, tokens=lens.tokens))
         said.append(t("lens.tuned_no_mid") if MID.of(view.state) and not mid else "")
     exports = Exports("gb_lens_table", f"{kind}-lens", t.section("panel"))
     help = t("lens.help") if kind == "logit" else t(f"lens.help_{kind}")
-    head = panel_value(" ".join(filter(None, said)), help=help, help_label=t("page.help"), badges=[badge], exports=exports)
+    head = panel_value(" ".join(filter(None, said)), help=help, help_label=t("page.help"), badges=badges, exports=exports)
     return [head, message_value(problem, close=t("page.close"))]
 
 
-def _table(view: View, chosen: tuple | None) -> list:
-    t, (mid, kind), (target, _) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
-    lens = service.table(view, mid, target, kind)
+def _table(view: View, chosen: tuple | None, done: int = 0) -> list:
+    t, (mid, _), (target, _) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
+    lens = value(view, _stage(view))
+    if lens is None:
+        return [gr.skip()]
     shown = _Shown(view, lens)
     follow = None if target is None else {"text": view.show([target])[0], "p": lens.target_p, "rank": lens.target_rank}
     several = lens.top_ids.shape[-1] > 1
-    value = lens_table_value(
+    picture = lens_table_value(
         row_labels(t, lens.labels),
         view.shown,
         shown(lens.top_ids[..., 0]),
@@ -130,7 +145,7 @@ def _table(view: View, chosen: tuple | None) -> list:
         colors={"entropy": lens.entropy, "rank": lens.target_rank},
         color=COLOR.of(view.state),
     )
-    return [value]
+    return [picture]
 
 
 class _Shown:
@@ -160,7 +175,7 @@ def _followed(view: View) -> int:
     return service.final_prediction(view) if typed is None else typed
 
 
-def _track(view: View) -> list:
+def _track(view: View, done: int = 0) -> list:
     t, (mid, kind), target = words(view.state.lang), asked(view), _followed(view)
     now = service.track(view, view.run, target, mid, kind)
     before = None if view.before is None else service.track(view, view.before, target, mid, kind)
@@ -172,6 +187,7 @@ def _track(view: View) -> list:
     pair = None if before is None else (before.p[None], before.rank[None])
     figure = rank_or_probability_by_layer(labels, [token], now.p[None], now.rank[None], t.section("lens_track"), before=pair)
     exports = Exports("gb_lens_track", "lens-token", t.section("panel"))
-    badges = [check_badge(t, service.table(view, mid, None, kind).check, t("lens.check_last"))]
+    whole = value(view, _stage(view))
+    badges = [] if whole is None else [check_badge(t, whole.check, t("lens.check_last"))]
     head = panel_value(" ".join(said), help=t("lens.track_help"), help_label=t("page.help"), badges=badges, exports=exports)
     return [head, figure]

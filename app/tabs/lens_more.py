@@ -10,6 +10,7 @@ from app.page import Page
 from app.service import lens as lens_service
 from app.service import lens_evidence
 from app.service import lens_more as service
+from app.service.heads_stages import Stage, value
 from app.service.view import View
 from app.state import PageState
 from app.tabs.badges import check_badge
@@ -18,11 +19,11 @@ from app.text import Words, words
 from interp.lens import labels as names
 
 
-def build(page: Page) -> None:
-    """The statistics' chart and the patchscope."""
+def build(page: Page, done: gr.State) -> None:
+    """The statistics' chart and the patchscope. done: changes when more has been computed (`app.tabs.behind`)."""
     head = panel("gb_lens_statistics_head")
     chart = gr.Plot(show_label=False, elem_id="gb_lens_statistics")
-    page.shows("lens", [head, chart], _statistics, depends=lambda s: seen(s, KIND, MID, layer=0, head=0))
+    page.shows("lens", [head, chart], _statistics, inputs=[done], depends=lambda s: seen(s, KIND, MID, layer=0, head=0))
     page.hands_out(head, lambda view: lens_evidence.statistics_evidence(view, *_asked(view)))
     _patchscope(page)
 
@@ -32,10 +33,17 @@ def _asked(view: View) -> tuple[bool, str]:
     return mid, kind
 
 
-def _statistics(view: View) -> list:
-    t, (mid, kind), at = words(view.state.lang), _asked(view), view.position
-    now = service.statistics(view, view.run, mid, kind)
-    before = None if view.before is None else service.statistics(view, view.before, mid, kind)
+def statistics_stages(view: View) -> list[Stage]:
+    """Of the run as edited, and without the edits where there are any."""
+    return [service.statistics_stage(view, run, *_asked(view)) for run in (view.run, view.before) if run is not None]
+
+
+def _statistics(view: View, done: int = 0) -> list:
+    t, (mid, _), at = words(view.state.lang), _asked(view), view.position
+    found = [value(view, stage) for stage in statistics_stages(view)]
+    if None in found:
+        return [panel_value(t("page.computing"), help=t("lens.statistics_help"), help_label=t("page.help")), gr.skip()]
+    now, before = (*found, None)[:2]
     rows = row_labels(t, names(view.config.n_layers, mid))
     half = int(np.argmax(now.kl[:, at] <= now.kl[0, at] / 2))
     first = int(np.argmax(now.rank[:, at] == 1))
