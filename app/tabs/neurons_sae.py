@@ -24,8 +24,8 @@ def build(page: Page) -> None:
         with gr.Row(equal_height=False):
             which = gr.Dropdown([], label=label("neurons.sae"), filterable=False, min_width=220, elem_id="gb_neurons_sae")
             feature = gr.Number(0, precision=0, minimum=0, label=label("neurons.feature"), min_width=110, elem_id="gb_neurons_feature")  # fmt: skip
-            add = gr.Button(label("neurons.to_plan"), scale=0, min_width=190, size="sm", elem_id="gb_neurons_feature_to_plan")
             value = gr.Number(0.0, label=label("neurons.feature_value"), min_width=110, elem_id="gb_neurons_feature_value")
+            add = gr.Button(label("neurons.to_plan"), scale=0, min_width=190, size="sm", elem_id="gb_neurons_feature_to_plan")
         centred = gr.Checkbox(
             False, label=label("neurons.centred"), info=label("neurons.centred_info"), elem_id="gb_neurons_centred"
         )
