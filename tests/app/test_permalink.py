@@ -237,23 +237,21 @@ def test_how_pictures_are_looked_at_is_in_the_address_too(page_url, browser_page
     painted(page, "#gb_lens_table")
     page.click("#gb_lens_table [data-choice=entropy]")
     in_address(page, "s.lens.color=entropy")
-    page.get_by_role("tab", name="Heads", exact=True).click()
-    painted(page, "#gb_heads_pattern")
-    page.click("#gb_heads_pattern [data-choice=difference]")
-    page.click("#gb_heads_pattern [data-choice=lines]")
-    in_address(page, "s.heads.mode=lines", "s.heads.compare=difference")
+    page.get_by_role("tab", name="Attention", exact=True).click()
+    page.click("#gb_attention_view [data-choice=difference]")
+    page.click("#gb_attention_view [data-choice=lines]")
+    in_address(page, "s.attention.mode=lines", "s.attention.compare=difference")
     page.get_by_role("tab", name="Training", exact=True).click()
     page.locator("#gb_training_film .fm-prompts button").nth(1).click()
     in_address(page, "s.training.prompt=1")
-    link = page.url.replace("tab=training", "tab=scaling") + "&s.attention.mode=lines&s.lens.mid=1"
+    link = page.url.replace("tab=training", "tab=scaling") + "&s.lens.mid=1"
     page.goto("about:blank")
     page.goto(link)
     painted(page, "#gb_scaling_columns")
     pressed = "[aria-pressed=true]"
     for tab, places in (
         ("Training", ["#gb_training_film .fm-prompts button:nth-child(2)" + pressed]),
-        ("Heads", [f"#gb_heads_pattern [data-choice={name}]{pressed}" for name in ("lines", "difference")]),
-        ("Attention", [f"#gb_attention_view [data-choice={name}]{pressed}" for name in ("lines", "after")]),
+        ("Attention", [f"#gb_attention_view [data-choice={name}]{pressed}" for name in ("lines", "difference")]),
         ("Lens", [f"#gb_lens_table [data-choice=entropy]{pressed}", "#gb_lens_mid input:checked"]),
     ):
         page.get_by_role("tab", name=tab, exact=True).click()
