@@ -109,7 +109,8 @@ def statistics_evidence(view: View, mid: bool, kind: str) -> Evidence:
 found = trajectory(model, run, mid={mid}{reading})
 for row, label in enumerate(found.labels):
     entropy, kl, rank = (table[row, {at}].item() for table in (found.entropy, found.kl_to_final, found.final_rank))
-    print(f"{{label}} {{entropy:.5f}} {{kl:.5f}} {{rank + 1:.1f}} {{found.entropy[row].mean().item():.5f}} {{found.kl_to_final[row].mean().item():.5f}}")
+    print(f"{{label}} {{entropy:.5f}} {{kl:.5f}} {{rank + 1:.1f}} {{found.entropy[row].mean().item():.5f}} {{found.kl_to_final[row].mean().item():.5f}}", end=" ")
+    print(f"{{found.final_rank[row].float().quantile(0.5).item() + 1:.1f}}")
 """
     lens_code = f"""
 _, cache = model.run_with_cache(tokens)
@@ -120,7 +121,8 @@ for name in {names}:
     entropy = torch.special.entr(row.exp()).sum(-1) / 0.6931471805599453
     kl = (final.exp() * (final - row)).sum(-1) / 0.6931471805599453
     rank = (row > row.gather(-1, best)).sum(-1) + 1
-    print(f"{{name}} {{entropy[{at}].item():.5f}} {{kl[{at}].item():.5f}} {{rank[{at}].item():.1f}} {{entropy.mean().item():.5f}} {{kl.mean().item():.5f}}")
+    print(f"{{name}} {{entropy[{at}].item():.5f}} {{kl[{at}].item():.5f}} {{rank[{at}].item():.1f}} {{entropy.mean().item():.5f}} {{kl.mean().item():.5f}}", end=" ")
+    print(f"{{rank.float().quantile(0.5).item():.1f}}")
 """
     return Evidence(
         "lens-trajectory",

@@ -2,7 +2,7 @@
 
 from app.evidence import Evidence
 from app.service import patching_pair as pairs
-from app.service.patching import GROUPS, STREAM, Asked, Place, three, whole
+from app.service.patching import CLOSE, GROUPS, STREAM, Asked, Place, three, whole
 from app.service.patching_pair import Question
 from app.service.scripts import lens_script, script
 from app.service.view import View
@@ -55,20 +55,27 @@ def map_evidence(view: View, what: Asked) -> Evidence:
         "position" if what.component in STREAM or what.layer is not None else "group" if what.component == "neurons" else "head"
     )
     first = "head" if what.layer is not None else "layer"
-    share = found.normalised if abs(found.clean - found.corrupted) >= 1e-3 else found.values * float("nan")
+    apart = abs(found.clean - found.corrupted) >= CLOSE
+    share = found.normalised if apart else found.values * float("nan")
     rows = [(i, j, found.values[i, j], share[i, j]) for i in range(len(found.values)) for j in range(found.values.shape[1])]
     imports, metric = metric_code(q)
     options = [f"mode={q.mode!r}", "plan=plan"]
     options += [f"n_groups={GROUPS}"] if what.component == "neurons" else []
     options += ["by_position=True", f"layers=[{what.layer}]"] if what.layer is not None else []
     values = "found.values[0]" if what.layer is not None else "found.values"
+    shares = f"""print("as shares of the difference:")
+for row in (({values} - found.corrupted) / (found.clean - found.corrupted)).tolist():
+    print(*(f"{{value:.6f}}" for value in row))
+print("as the metric:")
+"""
+    shares = shares if apart else ""
     code = f"""
 {pair_code(view, q)}
 {metric}
 found = sweep(model, clean, corrupted, metric, {what.component!r}, {", ".join(options)})
-print(f"clean {{found.clean:.4f}} corrupted {{found.corrupted:.4f}}")
-for row in {values}.tolist():
-    print(*(f"{{value:9.4f}}" for value in row))
+print(f"clean {{found.clean:.6f}} corrupted {{found.corrupted:.6f}}")
+{shares}for row in {values}.tolist():
+    print(*(f"{{value:.6f}}" for value in row))
 """
     return Evidence(
         f"patching-{what.component}",
@@ -130,7 +137,7 @@ _, cache = model.run_with_cache({source})
 
         logits = model.run_with_hooks({base}, fwd_hooks=[(f"blocks.{{{layer}}}.{hook}", put)])
         line.append(metric(logits[0, -1]).item())
-    print(*(f"{{value:9.4f}}" for value in line))
+    print(*(f"{{value:.6f}}" for value in line))
 """
 
 

@@ -30,7 +30,7 @@ def preview_evidence(view: View) -> Evidence:
     shown = "\n".join(
         f"""found = preview(model, clean, corrupted, metric, {part!r}, method={method!r}, steps={preview.STEPS}, mode={q.mode!r}, n_groups={exact.GROUPS}, plan=plan{option})
 for row in found.effect{layer}.tolist():
-    print(*(f"{{value:9.4f}}" for value in row))"""
+    print(*(f"{{value:.6f}}" for value in row))"""
         for part, option, layer in parts
     )
     code = f"\n{pair_code(view, q)}\n{metric}\n{shown}\n"
@@ -76,7 +76,7 @@ for hook, over in shown:
         x = kept[f"blocks.{{layer}}.{{hook}}"]
         grad = torch.zeros_like(x) if x.grad is None else x.grad
         effect = ((cache[f"blocks.{{layer}}.{{hook}}"] - x) * grad).sum(over).detach()
-        print(*(f"{{value:9.4f}}" for value in effect.tolist()))
+        print(*(f"{{value:.6f}}" for value in effect.tolist()))
 """
 
 
@@ -99,7 +99,7 @@ def paths_evidence(view: View) -> Evidence:
 for method in {tuple(found.method for found in done)}:
     found = sweep(model, {base}, {source}, metric, [{listed}], method=method, plan=plan)
     for row in found.values.tolist():
-        print(*(f"{{value:9.4f}}" for value in row))
+        print(*(f"{{value:.6f}}" for value in row))
 """
     return Evidence(
         "patching-paths",
@@ -123,9 +123,9 @@ def noise_evidence(view: View) -> Evidence:
 {pair_code(view, q)}
 {metric}
 found = causal_trace(model, clean, ({start}, {end}), metric, {what.component!r}, {what.window}, {draw}, plan)
-print(f"clean {{found.clean:.4f}} drowned {{found.corrupted.mean():.4f}}")
+print(f"clean {{found.clean:.6f}} drowned {{found.corrupted.mean():.6f}}")
 for row in found.mean.tolist():
-    print(*(f"{{value:9.4f}}" for value in row))
+    print(*(f"{{value:.6f}}" for value in row))
 """
     return Evidence(
         "patching-noise",
@@ -170,7 +170,7 @@ for layer in range(model.cfg.n_layers):
         with torch.no_grad():
             logits = model.run_with_hooks(clean.expand({noise.SAMPLES}, -1), fwd_hooks=hooks)[:, -1]
         line.append(sum(metric(row).item() for row in logits) / len(logits))
-    print(*(f"{{value:9.4f}}" for value in line))
+    print(*(f"{{value:.6f}}" for value in line))
 """
 
 
@@ -190,7 +190,7 @@ def set_evidence(view: View) -> Evidence:
 drawn = prompt_sets.build({what.name!r}, model.tokenizer, {what.count}, 0{options})
 found = over_set(model, drawn, patched({what.part!r}, mode={what.mode!r}{groups}), plan=plan, bos={what.bos})
 for mean, low, high in zip(found.mean.tolist(), found.interval.low.tolist(), found.interval.high.tolist()):
-    print(*(f"{{m:9.4f}} [{{a:.4f}} {{b:.4f}}]" for m, a, b in zip(mean, low, high)))
+    print(*(f"{{m:.6f}} [{{a:.6f}} {{b:.6f}}]" for m, a, b in zip(mean, low, high)))
 """
     facts = {
         "set": what.name, "pairs": what.count, "part": what.part, "mode": what.mode, "corruption": r.corruption,

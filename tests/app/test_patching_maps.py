@@ -190,6 +190,8 @@ def test_both_scripts_print_the_map(store, capsys, side, settings):
     panel, found = scripts.map_evidence(view, what), service.whole(view, what)
     assert [row[2] for row in panel.rows] == found.values.ravel().tolist()
     assert panel.columns[2:] == ("metric_probability" if "probab" in what.question.measure else "metric_nats", "share")
+    printed = run_here(panel.code, capsys).split("difference:\n")[1].splitlines()[: len(found.values)]
+    assert np.allclose([list(map(float, line.split())) for line in printed], found.normalised, atol=2e-4)
     for code in (panel.code, panel.lens_code):
         lines = run_here(code, capsys).splitlines()[-len(found.values) :]
         assert np.allclose([list(map(float, line.split())) for line in lines], found.values, atol=2e-4)
