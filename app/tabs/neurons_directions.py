@@ -69,7 +69,7 @@ def _directions(view: View) -> list:
             Bars(side, _rows(view, ends.up_ids, ends.up_values, ends)),
             Bars(t("neurons.side_not", side=side), _rows(view, ends.down_ids, ends.down_values, ends)),
         ]
-    label, unit = t("neurons.direction_label"), t("neurons.direction_unit")
+    label, unit = t("neurons.direction_label"), t(f"neurons.direction_unit_{kind}")
     return [head, bar_list_value(lists, text=t.section("bar_list"), label=label, unit=unit, bound=1.0)]
 
 

@@ -147,7 +147,11 @@ def test_every_panel_is_painted(view, with_sae, lang):
     assert len(neurons_text._paint(other, OWN, found)) == len(neurons_text._paint(other, OWN, None)) == 4
     for kind in neurons_directions.KIND.one_of:
         turned = View(view.store, neurons_directions.KIND.on(other.state, kind))
-        assert len(directions_panel._directions(turned)[1]["lists"]) == 4
+        value = directions_panel._directions(turned)[1]
+        says = {"tokens": ("cosine", "logits"), "OV": ("product", "logits"), "QK": ("product",)}[kind]
+        assert len(value["lists"]) == 4 and (
+            lang == "ko" or [w for w in ("cosine", "product", "logits") if w in value["unit"]] == list(says)
+        )
     assert "L1N5" in tab._on_prompt(other)[0]["what"]
 
 
