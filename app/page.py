@@ -45,6 +45,7 @@ class Page:
         self._drawn = gr.State({})  # section number -> what it was drawn from
         self._sections: list[Section] = []
         self._changes: list[Change] = []
+        self._handed_out: dict[str, tuple[Callable[..., Evidence], tuple[Any, ...]]] = {}  # by the panel's elem_id
         self.message = message("gb_message", render=False)  # shown where `add_message` is called
         self.courier = courier("gb_courier", render=False)
         self._refresher = refresher("gb_refresher", TABS, render=False)
@@ -113,17 +114,24 @@ class Page:
 
     def hands_out(self, head: Any, evidence: Callable[..., Evidence], inputs: Sequence[Any] = ()) -> None:
         """Gives a panel its menu: evidence(view, *input values) -> Evidence. The panel's value says `exports` (`panel_value`)."""
+        self._handed_out[head.elem_id] = (evidence, tuple(inputs))
 
-        def prepared(state: PageState, kind: str, *values: Any) -> dict:
-            return courier_value(evidence(View(self.store, state), *values), kind, secrets.token_hex(4), words(state.lang))
+    def _wire_panels(self) -> None:
+        """The menus of all panels have one event, because Gradio's browser part asks every event about every component."""
+        given = list(dict.fromkeys(i for _, inputs in self._handed_out.values() for i in inputs))
+
+        def prepared(state: PageState, panel: str, kind: str, *values: Any) -> dict:
+            evidence, inputs = self._handed_out[panel]
+            told = evidence(View(self.store, state), *(values[given.index(i)] for i in inputs))
+            return courier_value(told, kind, secrets.token_hex(4), words(state.lang))
 
         answer = self.guarded(prepared, [self.courier], [self.courier, self.message])
 
         def asked(event: gr.EventData, state: PageState | None, *values: Any) -> list:
-            return answer(state, event._data["kind"], *values)
+            return answer(state, event._data["panel"], event._data["kind"], *values)
 
-        head.panelaction(
-            asked, [self.state, *inputs], [self.courier, self.message], trigger_mode="multiple", show_progress="hidden",
+        self.courier.panelaction(
+            asked, [self.state, *given], [self.courier, self.message], trigger_mode="multiple", show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
 
@@ -243,6 +251,7 @@ class Page:
 
             return with_event if event_data else plain
 
+        self._wire_panels()
         demo.load(opened, *reach[None], **common)
         for number, change in enumerate(self._changes):
             inputs, outputs = reach[change.tab]

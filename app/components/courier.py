@@ -28,5 +28,5 @@ def courier_value(evidence: Evidence, kind: str, serial: str, t: Words) -> dict:
 
 
 def courier(elem_id: str, value: dict | None = None, **kw) -> gr.HTML:
-    """Takes no room on the page. It raises no events."""
+    """Takes no room on the page. Event `panelaction` with `event.panel`, an elem_id, and `event.kind`, "csv", "json" or "code"."""
     return html_component("courier", elem_id, value, **kw)

@@ -39,5 +39,5 @@ def panel_value(
 
 
 def panel(elem_id: str, value: dict | None = None, **kw) -> gr.HTML:
-    """The head. Event `panelaction` with `event.kind`, "csv", "json" or "code", where it has a menu (`Page.hands_out`)."""
+    """The head. What its menu, where it has one, is asked for, the courier takes to the server (`Page.hands_out`)."""
     return html_component("panel", elem_id, value, **kw)

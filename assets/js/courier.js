@@ -1,5 +1,6 @@
 /* What a panel hands out. Values: {serial, download: {name, mime, content} | null, code: {name, ours, lens} | null, text}. */
 let brought = null;
+Glassbox.handOut = (asked) => trigger('panelaction', asked);  // {panel, kind}: for the menus of all panels
 function draw() {
   const value = Glassbox.snapshot(props);
   if (!value || value.serial === brought) return;

@@ -15,14 +15,15 @@ function draw() {
   ]));
   element.dataset.painted = value.id;
 }
+const ask = (kind) => Glassbox.handOut({ panel: element.parentElement.closest("[id]").id, kind });  // courier.js
 function menu({ picture, name, text: t }) {
   const { el } = Glassbox, svg = pictureOf(picture), quiet = { type: "button", class: "gb-button gb-quiet" };
   const save = el("button", { ...quiet, dataset: { name: "save" }, title: t.save_title, "aria-haspopup": "menu", "aria-expanded": "false", text: t.save });
   const makers = {
     PNG: picture ? async () => Glassbox.download(`${name}.png`, await Glassbox.svgToPng(await svg())) : null,
     SVG: picture ? async () => Glassbox.download(`${name}.svg`, new Blob([await svg()], { type: "image/svg+xml" })) : null,
-    CSV: () => trigger('panelaction', { kind: "csv" }),
-    JSON: () => trigger('panelaction', { kind: "json" }),
+    CSV: () => ask("csv"),
+    JSON: () => ask("json"),
   };
   async function make(kind) {
     try { await makers[kind](); } catch (error) { console.error(error); said(save, `${t.failed} ${error.message}`); }
@@ -32,7 +33,7 @@ function menu({ picture, name, text: t }) {
       el("button", { type: "button", role: "menuitem", dataset: { kind }, text: kind, onclick: () => { close(); make(kind); } }));
     const close = Glassbox.popover(save, items, { role: "menu", label: t.save, menu: true });
   });
-  const code = el("button", { ...quiet, dataset: { name: "code" }, title: t.code_title, text: t.code, onclick: () => trigger('panelaction', { kind: "code" }) });
+  const code = el("button", { ...quiet, dataset: { name: "code" }, title: t.code_title, text: t.code, onclick: () => ask("code") });
   const link = el("button", { ...quiet, dataset: { name: "link" }, title: t.link_title, text: t.link });
   link.addEventListener("click", () => Glassbox.shareLink(link, { label: t.link, done: t.copied, failed: t.copy_failed }));
   return el("span", { class: "gb-panel-menu" }, [save, code, link]);

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
@@ -28,7 +29,8 @@ def get(path, *, app=None, headers=(), **scope):
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": list(headers), **scope}
-    asyncio.run((app or Document(_gradio))(scope, None, send))
+    with ThreadPoolExecutor(1) as thread:  # of its own: a browser of another test may keep a loop in this one
+        thread.submit(asyncio.run, (app or Document(_gradio))(scope, None, send)).result()
     return dict(sent[0]["headers"]), sent[1]["body"]
 
 
