@@ -21,6 +21,7 @@ Sources: Bricken et al. 2023, "Towards Monosemanticity"; Cunningham et al. 2023,
 """
 
 import json
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,8 @@ class Autoencoders(Mapping[str, SAE]):
     """
 
     def __init__(self, root: str | Path, model: GPT2):
-        self._root, self._model, self._read = Path(root), model, {}
+        # The model holds this list; held in return, neither would be let go when the model is.
+        self._root, self._model, self._read = Path(root), weakref.ref(model), {}
 
     def folders(self) -> dict[str, Path]:
         """Name -> folder, of those with a cfg.json at most three folders down."""
@@ -194,11 +196,16 @@ class Autoencoders(Mapping[str, SAE]):
         return 2 * len(self.folders())
 
     def __getitem__(self, name: str) -> SAE:
-        if name not in self._read:
-            if len(self._read) == KEPT:
-                del self._read[next(iter(self._read))]
-            self._read[name] = load(self.folders()[name.removesuffix(CENTRED)], self._model, name.endswith(CENTRED) or None)
-        return self._read[name]
+        if (sae := self._read.get(name)) is not None:
+            return sae
+        folder, model = self.folders()[name.removesuffix(CENTRED)], self._model()
+        if model is None:
+            raise ValueError(f"The model that the autoencoder {name!r} is for is gone; load it again.")
+        sae = load(folder, model, name.endswith(CENTRED) or None)
+        while len(self._read) >= KEPT:  # several threads may come by; what one holds stays whole
+            self._read.pop(next(iter(list(self._read)), None), None)
+        self._read[name] = sae
+        return sae
 
 
 def place_of(sae: SAE) -> tuple[str, int] | None:

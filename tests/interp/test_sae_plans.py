@@ -1,5 +1,8 @@
 """Features of autoencoders as edits of a plan: the same numbers as the hook of `feature_hook`, in every analysis and in generation."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from helpers import max_difference, random_model, tiny_config
@@ -113,6 +116,22 @@ def test_weights_without_autoencoders(model):
     other.autoencoders = {"mine": model.autoencoders["stream"]}
     mine = Edit.of_feature("mine", *place_of(other.autoencoders["mine"]), 7, 3.0)
     assert mine.hook_name == STREAM.hook_name and torch.equal(logits(other, Plan((mine,))), logits(model, Plan((STREAM,))))
+
+
+def test_a_model_and_its_list_do_not_hold_each_other(model):
+    other = random_model(model.config)
+    other.autoencoders = Autoencoders(model.autoencoders._root, other)
+    assert other.autoencoders["stream"].d_sae == 50
+    gone, known = weakref.ref(other), other.autoencoders
+    gc.disable()
+    try:
+        del other
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert known["stream"].d_sae == 50
+    with pytest.raises(ValueError, match="is gone; load it again"):
+        _ = known["of heads/layer 0"]
 
 
 def test_the_list_and_what_is_held(model, monkeypatch):
