@@ -1,7 +1,5 @@
 """Part of the heads tab: the selected head's card. Roles, pattern, what is lost without it, who takes over, whom it works with."""
 
-from collections.abc import Iterator
-
 import gradio as gr
 
 from app.components.head_view import MODES, SHOWN, head_view, head_view_value
@@ -15,6 +13,7 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs.badges import check_badge
+from app.tabs.behind import behind
 from app.text import Words, words
 from interp.edits import NO_EDITS
 from interp.run import Check
@@ -27,19 +26,8 @@ COMPARE = Setting("heads.compare", SHOWN[0], one_of=SHOWN)
 
 def build(page: Page, measured: gr.State) -> None:
     """The card's components and what they show. measured: changes when scores of all heads have arrived."""
-    # As in the overview: what takes long is computed behind the page.
-    wanted, done = gr.State(""), gr.State(0)
-    page.shows("heads", [wanted], lambda view: [heads_stages.names(heads_stages.waiting(view, service.card_stages(view)))])
-
-    def compute(state: PageState, count: int) -> Iterator[int]:
-        view = View(page.store, state)
-        for number, stage in enumerate(heads_stages.waiting(view, service.card_stages(view)), 1):
-            heads_stages.finished(view, stage)
-            yield count + number
-
-    page.listen(wanted.change, compute, [page.state, done], [done], trigger_mode="always_last", concurrency_id="heads card")
-    page.refreshes(done.change)
     _identity(page, measured)
+    done = behind(page, "heads", service.card_stages, lambda s: s.settings_of("heads").but(tab="heads"), "gb_heads_card_long")
     _tabled(page, "damage", _damage, heads_card_evidence.damage_evidence, done)
     for name, render, evidence in (
         ("over", _over, heads_card_evidence.compensation_evidence),

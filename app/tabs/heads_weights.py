@@ -12,6 +12,7 @@ from app.service import heads, heads_card_evidence, heads_stages
 from app.service import heads_weights as service
 from app.service.view import View
 from app.state import PageState
+from app.tabs.behind import behind
 from app.tabs.heads_card import described, listed, place
 from app.text import Words, words
 from interp.edits import NO_EDITS
@@ -28,8 +29,7 @@ def build(page: Page) -> None:
                 page.control(setting, box)
     page.shows("heads", [head], _said)
     # The rest is read when it has been computed; the pairs are shown as they are found.
-    wanted, done, searched = gr.State(""), gr.State(0), gr.State("")
-    page.shows("heads", [wanted], lambda view: [heads_stages.names(_long(view))], depends=_of_weights)
+    done, searched = behind(page, "heads", service.weight_stages, _of_weights, "gb_heads_weights_long"), gr.State("")
     page.shows("heads", [searched], lambda view: [_missing(view)], depends=_of_weights)
     outputs = []
     with gr.Row():
@@ -38,30 +38,18 @@ def build(page: Page) -> None:
                 outputs += _circuit(page, circuit, done)
     _eigenvalues(page, done)
 
-    def compute(state: PageState, count: int) -> Iterator[int]:
-        view = View(page.store, state)
-        for number, stage in enumerate(_long(view), 1):
-            heads_stages.finished(view, stage)
-            yield count + number
-
     def search(state: PageState) -> Iterator[dict]:
         view = View(page.store, state)
         for circuit, (head, table) in zip(service.CIRCUITS, (outputs[:2], outputs[2:])):
             for found in heads_stages.now_and_then(service.find_pairs(view, circuit)):
                 yield dict(zip((head, table), _pairs_values(view, circuit, found)))
 
-    page.listen(wanted.change, compute, [page.state, done], [done], trigger_mode="always_last", concurrency_id="heads card")
     page.listen(searched.change, search, [page.state], outputs, trigger_mode="always_last", concurrency_id="heads pairs")
-    page.refreshes(done.change)
 
 
 def _of_weights(state: PageState) -> PageState:
     """What a reading of weights depends on: not on the text, except for one token, and not on edits."""
     return state.settings_of("heads").but(tab="heads", plan=NO_EDITS)
-
-
-def _long(view: View) -> list[heads_stages.Stage]:
-    return heads_stages.waiting(view, service.weight_stages(view))
 
 
 def _missing(view: View) -> str:
