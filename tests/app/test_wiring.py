@@ -20,7 +20,8 @@ from app.text import words
 
 GO = (
     "heads_measure", "heads_search", "neurons_read", "patching_maps_go", "patching_preview_go", "patching_paths_go",
-    "patching_noise_go", "patching_set_go", "circuits_go", "steering_write", "steering_sweep_go", "heads_card_long_go", "heads_weights_long_go", "lens_long_go", "attribution_long_go",
+    "patching_noise_go", "patching_set_go", "circuits_go", "steering_write", "steering_sweep_go",
+    "heads_card_long_go", "heads_weights_long_go", "lens_long_go", "attribution_long_go",
 )  # fmt: skip
 
 
