@@ -6,6 +6,7 @@ import json
 import math
 
 from app.components.toolbar import Download
+from app.service.scripts import script
 from app.service.view import View, as_numpy
 from interp import predictions
 
@@ -54,21 +55,12 @@ def as_csv(view: View) -> str:
 
 def as_script(view: View) -> str:
     """A script that loads the same weights, makes the same run under the same plan, and prints the same top predictions."""
-    s, p = view.state, view.run.provenance
-    return f'''"""Reproduces a run of GPT-2 Glassbox {p.version}: weights sha256 {p.weights_sha256}."""
-
-from gpt2_core import load
-from interp import trace
-from interp.edits import Plan
-from interp.predictions import next_tokens
-
-model = load({s.model!r}, device={p.device!r}, dtype={p.dtype!r})
-plan = Plan.from_json({p.plan!r})
-run = trace(model, {s.prompt!r}, plan, bos={p.bos})
+    body = f"""
 top = next_tokens(run, position={view.position}, k={TOP})
 for token, probability in zip(top.ids.tolist(), top.probabilities.tolist()):
     print(f"{{probability:8.4%}}  {{model.tokenizer.strings([token])[0]!r}}")
-'''
+"""
+    return script(view, "from interp.predictions import next_tokens", body)
 
 
 KINDS = {

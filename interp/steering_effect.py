@@ -33,6 +33,7 @@ from interp.run import Check, Provenance, Run, judged, position_in, prompt_ids, 
 from interp.weights import Ends, vector_effect
 
 SWEPT = ("add", "contrast", "clamp", "project", "scale")
+CHECKED = ("add", "contrast", "project", "clamp")
 LOGITS = 64e6  # bytes of logits computed at once
 
 
@@ -87,8 +88,12 @@ def aim(model: GPT2, prompt: str | Sequence[int], edit: Edit, *, plan: Plan = NO
 def applied(model: GPT2, prompt: str | Sequence[int], edit: Edit, *, plan: Plan = NO_EDITS, bos: bool = True) -> Check:
     """Whether the run with the edit has, at its place, exactly what the edit says: the direction more, or its share at the value.
 
-    residual: the largest miss over the length of the activation there (of a neuron: over 1, if that is longer).
+    residual: the largest miss over the length of the activation there (of a neuron: over 1, if that is longer). Raises ValueError for an
+    edit of one head or some positions only, and for one that is no steering.
     """
+    known = edit.op == "clamp" if edit.neuron is not None else edit.op in CHECKED
+    if not known or (edit.head, edit.positions) != (None, None):
+        raise ValueError(f"{edit.describe()} cannot be checked; expected {', '.join(CHECKED)}, of all heads at all positions.")
     name = edit.hook_name
     before, after = (trace(model, prompt, p, bos, [name]).activations[name].float() for p in (plan, plan.add(edit)))
     if edit.neuron is not None:

@@ -110,6 +110,9 @@ def test_what_has_no_direction_or_value_is_refused():
         aim(MODEL, PROMPT, Edit.mean("resid_pre", 1, text="a"))
     with pytest.raises(ValueError, match="cannot be swept"):
         sweep_values(MODEL, PROMPT, Edit.zero("z", 0), (1,), TARGETS)
+    for edit in (Edit.zero("z", 0), Edit.add("resid_pre", 1, text="a", positions=(1,)), Edit.clamp_neuron(0, 3, 1.0, (1,))):
+        with pytest.raises(ValueError, match="cannot be checked"):
+            applied(MODEL, PROMPT, edit)
     with pytest.raises(ValueError, match="not the same"):
         shift(trace(MODEL, PROMPT), trace(MODEL, "other"))
 
