@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.evidence import Evidence
-from app.service.heads_stages import MOMENT, Stage, finished
 from app.service.lens import one_token
 from app.service.scripts import lens_script, script
+from app.service.staged import MOMENT, Stage, finished
 from app.service.view import View, as_numpy
 from gpt2_core.accounting import forward_flops
 from interp import attribution

@@ -1,7 +1,7 @@
 """What the heads tab knows of every head: the roles it has earned, numbers on the page's prompt, and what is lost without it.
 
 Three things take more than a moment and are computed behind the page (`stages`): the roles on random tokens, the copying
-scores over names, and the knock-out of each head (`app.service.heads_stages`).
+scores over names, and the knock-out of each head (`app.service.staged`).
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from app.service.heads_prompt import (
     rivals,
     tokens_to,
 )
-from app.service.heads_stages import Stage, value
+from app.service.staged import Stage, value
 from app.service.view import View, as_numpy
 from app.setting import Setting
 from gpt2_core.accounting import forward_flops

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from app.service.heads_prompt import METHOD, REFERENCE, WINDOWS, ablation_of, by_head_at, rivals, tokens_to
-from app.service.heads_stages import Stage
+from app.service.staged import Stage
 from app.service.view import View, as_numpy
 from gpt2_core import distribution
 from gpt2_core.accounting import forward_flops

@@ -5,7 +5,6 @@ from app.service.heads_card import ABOVE_CHANCE, MODES, circle, damage, taken_ov
 from app.service.heads_evidence import facts
 from app.service.heads_prompt import METHOD, WINDOWS, rivals
 from app.service.heads_scripts import ablation_lines, prompt_lines, reference_lines
-from app.service.heads_stages import finished
 from app.service.heads_weights import (
     DIRECTIONS,
     LOWEST,
@@ -19,6 +18,7 @@ from app.service.heads_weights import (
     options,
 )
 from app.service.scripts import lens_script, script
+from app.service.staged import finished
 from app.service.view import View
 
 

@@ -7,8 +7,8 @@ from app.service.heads import LENGTH, ON_PROMPT, ROWS, SCORE, SCORES, SEEDS, cop
 from app.service.heads_prompt import METHOD, METRIC, REFERENCE, rivals
 from app.service.heads_scripts import ablation_lines, metric_import, metric_lines, prompt_lines
 from app.service.heads_search import kept, steps_of
-from app.service.heads_stages import finished
 from app.service.scripts import lens_script, script
+from app.service.staged import finished
 from app.service.view import View
 
 METRIC_UNITS = {"logit_diff": "logits", "log_probability": "nats", "kl": "nats"}

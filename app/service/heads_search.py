@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.service.heads_prompt import METRIC, goal_of, is_worse_lower, tokens_to
-from app.service.heads_stages import AT_ONCE
+from app.service.staged import AT_ONCE
 from app.service.view import View
 from app.setting import Setting
 from gpt2_core.accounting import forward_flops

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from app.service.heads_stages import Stage
+from app.service.staged import Stage
 from app.service.view import View, as_numpy
 from app.setting import Setting
 from interp.weights import Copying, SingularVectors, copying, singular_vectors, token_row

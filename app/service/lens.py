@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from app.service.heads_stages import MOMENT, Stage, finished
+from app.service.staged import MOMENT, Stage, finished
 from app.service.view import View, as_numpy
 from gpt2_core.checkpoints import locate
 from gpt2_core.tokenizer import Tokenizer

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.evidence import Evidence
-from app.service.heads_stages import MOMENT, Stage, finished
 from app.service.lens import cost, reading
 from app.service.scripts import script
+from app.service.staged import MOMENT, Stage, finished
 from app.service.view import View, as_numpy
 from interp.patchscope import IDENTITY, Patchscope, patchscope
 from interp.run import Check, Run

@@ -8,7 +8,7 @@ from app.components.panel import Exports, panel, panel_value
 from app.figures.contributions import contribution_bars
 from app.page import Page
 from app.service import attribution as service
-from app.service.heads_stages import Stage, value
+from app.service.staged import Stage, value
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState

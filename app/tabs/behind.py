@@ -1,6 +1,6 @@
 """Work of a tab that takes longer than a moment: computed behind the page, and shown when it is there.
 
-Results are stages (`app.service.heads_stages`): those of a moment are computed as they are shown, those of seconds behind the page
+Results are stages (`app.service.staged`): those of a moment are computed as they are shown, those of seconds behind the page
 without being asked for, and the longest wait for a button that says how long they take. The one queue of the page never waits.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import gradio as gr
 
 from app.page import Page
-from app.service import heads_stages
-from app.service.heads_stages import Stage
+from app.service import staged
+from app.service.staged import Stage
 from app.service.view import View
 from app.state import PageState
 from app.text import words
@@ -31,11 +31,11 @@ def behind(
     wanted, done, subject = gr.State(""), gr.State(0), gr.State("")
 
     def asked(view: View) -> list[str]:
-        return [heads_stages.names(some) for some in (_short(view, stages(view)), stages(view))]
+        return [staged.names(some) for some in (_short(view, stages(view)), stages(view))]
 
     def offer(view: View, done: int) -> list:
-        long = [stage for stage in heads_stages.waiting(view, stages(view)) if stage.flops > heads_stages.UNASKED]
-        seconds = max(1, round(heads_stages.seconds(view, long))) if long else 0
+        long = [stage for stage in staged.waiting(view, stages(view)) if stage.flops > staged.UNASKED]
+        seconds = max(1, round(staged.seconds(view, long))) if long else 0
         said = words(view.state.lang)("page.compute_long", seconds=seconds)
         return [gr.update(visible=bool(long), value=said), gr.update(visible=bool(long))]
 
@@ -43,7 +43,7 @@ def behind(
         def run(state: PageState, count: int) -> Iterator[int]:
             view = View(page.store, state)
             for number, stage in enumerate(some(view, stages(view)), 1):
-                heads_stages.finished(view, stage)
+                staged.finished(view, stage)
                 yield count + number
 
         return run
@@ -52,7 +52,7 @@ def behind(
     page.shows(tab, [go, stop], offer, inputs=[done], depends=depends)
     both, options = [page.state, done], {"concurrency_id": elem_id}
     page.listen(wanted.change, compute(_short), both, [done], trigger_mode="always_last", **options)
-    running = page.listen(go.click, compute(heads_stages.waiting), both, [done], **options)
+    running = page.listen(go.click, compute(staged.waiting), both, [done], **options)
     ended(stop.click, running)
     ended(subject.change, running)
     page.refreshes(done.change)
@@ -61,4 +61,4 @@ def behind(
 
 def _short(view: View, stages: Sequence[Stage]) -> list[Stage]:
     """Those that are computed without being asked for."""
-    return [stage for stage in heads_stages.waiting(view, stages) if stage.flops <= heads_stages.UNASKED]
+    return [stage for stage in staged.waiting(view, stages) if stage.flops <= staged.UNASKED]

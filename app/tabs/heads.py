@@ -10,7 +10,7 @@ from app.components.number_table import Column, number_table, number_table_value
 from app.components.panel import Badge, Exports, panel, panel_value
 from app.page import Page
 from app.service import heads as service
-from app.service import heads_evidence, heads_stages
+from app.service import heads_evidence, staged
 from app.service.heads_prompt import METHOD, METRIC, METRICS, REFERENCE, REFERENCE_TEXT, by_head_at, rivals
 from app.service.view import View
 from app.state import PageState
@@ -72,12 +72,12 @@ def _overview(page: Page) -> gr.State:
     def quick(state: PageState, count: int) -> Iterator[int]:
         view = View(page.store, state)
         for number, stage in enumerate(_unasked(view), 1):
-            heads_stages.finished(view, stage)
+            staged.finished(view, stage)
             yield count + number
 
     def everything(state: PageState, count: int) -> Iterator[dict]:
         view = View(page.store, state)
-        yield from _measured(view, heads_stages.waiting(view, service.stages(view)), count, grid, done)
+        yield from _measured(view, staged.waiting(view, service.stages(view)), count, grid, done)
 
     options = {"trigger_mode": "always_last", "concurrency_id": "heads"}
     page.listen(wanted.change, quick, [page.state, done], [done], **options)
@@ -115,11 +115,11 @@ def _choices(page: Page) -> None:
 
 def _asked(view: View) -> list[str]:
     """What is computed behind the page, and all that the tab wants of this state."""
-    return [heads_stages.names(stages) for stages in (_unasked(view), service.stages(view))]
+    return [staged.names(stages) for stages in (_unasked(view), service.stages(view))]
 
 
-def _unasked(view: View) -> list[heads_stages.Stage]:
-    return [s for s in heads_stages.waiting(view, service.stages(view)) if s.flops <= heads_stages.UNASKED]
+def _unasked(view: View) -> list[staged.Stage]:
+    return [s for s in staged.waiting(view, service.stages(view)) if s.flops <= staged.UNASKED]
 
 
 def _measured(view: View, stages: list, count: int, grid: gr.HTML, done: gr.State) -> Iterator[dict]:
@@ -127,20 +127,20 @@ def _measured(view: View, stages: list, count: int, grid: gr.HTML, done: gr.Stat
     shown = service.knock_out_stage(view, view.state.plan).key
     for number, stage in enumerate(stages, 1):
         if stage.key == shown and service.SCORE.of(view.state) == "knock_out":
-            for found in heads_stages.now_and_then(service.knock_out_map(view, view.state.plan)):
+            for found in staged.now_and_then(service.knock_out_map(view, view.state.plan)):
                 yield {grid: _map(view, found.effects)}
             view.store.result(stage.key, lambda found=found: found)
-        heads_stages.finished(view, stage)
+        staged.finished(view, stage)
         yield {done: count + number}
 
 
 def _offer(view: View, done: int) -> list:
     """The button for what takes long, with an estimate."""
     t = words(view.state.lang)
-    long = [s for s in heads_stages.waiting(view, service.stages(view)) if s.flops > heads_stages.UNASKED]
+    long = [s for s in staged.waiting(view, service.stages(view)) if s.flops > staged.UNASKED]
     if not long:
         return [gr.update(visible=False), gr.update(visible=False)]
-    seconds = heads_stages.seconds(view, long)
+    seconds = staged.seconds(view, long)
     return [gr.update(value=t("heads.measure", seconds=max(1, round(seconds))), visible=True), gr.update(visible=True)]
 
 
@@ -203,7 +203,7 @@ def _badges(view: View, t: Words, name: str) -> list[Badge]:
     if name == "direct":
         check, key = by_head_at(view, view.run).check, "direct"
     elif name == "knock_out":
-        found = heads_stages.value(view, service.knock_out_stage(view, view.state.plan))
+        found = staged.value(view, service.knock_out_stage(view, view.state.plan))
         check, key = found and found.check, "knock_out"
     badges = [heads_card.checked(t, key, check)] if check else []
     return badges + [Badge(t("heads.folded"), t("heads.folded_title"))] * (name == "ov_copying")

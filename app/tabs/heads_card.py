@@ -6,7 +6,7 @@ from app.components.head_view import MODES, SHOWN, head_view, head_view_value
 from app.components.number_table import Column, number_table, number_table_value
 from app.components.panel import Badge, Exports, panel, panel_value
 from app.page import Page
-from app.service import attention, heads, heads_card_evidence, heads_evidence, heads_stages
+from app.service import attention, heads, heads_card_evidence, heads_evidence, staged
 from app.service import heads_card as service
 from app.service.heads_prompt import METHOD, rivals
 from app.service.view import View
@@ -154,8 +154,8 @@ def _switched(view: View) -> PageState:
 
 def _damage(view: View, done: int) -> list:
     t = words(view.state.lang)
-    found = heads_stages.value(view, service.damage(view, view.run))
-    before = None if view.before is None else heads_stages.value(view, service.damage(view, view.before))
+    found = staged.value(view, service.damage(view, view.run))
+    before = None if view.before is None else staged.value(view, service.damage(view, view.before))
     share = service.direct(view, view.run)
     names = {"place": place(view), "token": view.show([rivals(view).first])[0], "at": view.shown[view.position]}
     count = view.config.n_layers * view.config.n_heads
@@ -200,7 +200,7 @@ def _damage_rows(view: View, t: Words, found: service.Damage, before: service.Da
 
 def _over(view: View, done: int) -> list:
     t, two = words(view.state.lang), rivals(view)
-    found = heads_stages.value(view, service.taken_over(view))
+    found = staged.value(view, service.taken_over(view))
     first, second = view.show([two.first, two.second])
     names = {"place": place(view), "first": first, "second": second, "way": t(f"heads.method_{METHOD.of(view.state)}")}
     columns = [
@@ -228,7 +228,7 @@ def _over(view: View, done: int) -> list:
 
 def _circle(view: View, done: int) -> list:
     t = words(view.state.lang)
-    found = heads_stages.value(view, service.circle(view))
+    found = staged.value(view, service.circle(view))
     columns = [
         Column(t("heads.column_head"), "text"),
         Column(t("heads.column_how"), "text"),
@@ -257,10 +257,10 @@ def _circle(view: View, done: int) -> list:
 def _go(view: View, name: str, row: int) -> PageState:
     """The head of a row of a table, selected."""
     if name == "over":
-        found = heads_stages.value(view, service.taken_over(view))
+        found = staged.value(view, service.taken_over(view))
         heads_listed = [] if found is None else [(g.part.layer, g.part.index[0]) for g in found.grown(OTHERS)]
     else:
-        found = heads_stages.value(view, service.circle(view))
+        found = staged.value(view, service.circle(view))
         heads_listed = [] if found is None else [(n.layer, n.head) for n in (*found.earlier, *found.later)]
     if row >= len(heads_listed):
         return view.state

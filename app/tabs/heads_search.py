@@ -10,7 +10,7 @@ from app.components.number_table import Column, number_table
 from app.components.panel import panel
 from app.figures.heads_card import knock_out_curve
 from app.page import Page
-from app.service import heads_evidence, heads_stages
+from app.service import heads_evidence, staged
 from app.service import heads_search as service
 from app.service.heads_prompt import METRIC, rivals
 from app.service.view import View
@@ -42,7 +42,7 @@ def build(page: Page) -> None:
 
     def run(state: PageState) -> Iterator[list]:
         view, rounds = View(page.store, state), -1
-        for found in heads_stages.now_and_then(service.search(view), lambda found: found.now.head is not None):
+        for found in staged.now_and_then(service.search(view), lambda found: found.now.head is not None):
             values = _values(view, found)
             if len(found.rounds) == rounds and not found.done:  # the curve changes when a round ends
                 values[-1] = gr.skip()

@@ -8,7 +8,7 @@ from app.components.number_table import Column, number_table
 from app.components.panel import Badge, panel, panel_value
 from app.figures.heads_card import eigenvalue_plane
 from app.page import Page
-from app.service import heads, heads_card_evidence, heads_stages
+from app.service import heads, heads_card_evidence, staged
 from app.service import heads_weights as service
 from app.service.view import View
 from app.state import PageState
@@ -41,7 +41,7 @@ def build(page: Page) -> None:
     def search(state: PageState) -> Iterator[dict]:
         view = View(page.store, state)
         for circuit, (head, table) in zip(service.CIRCUITS, (outputs[:2], outputs[2:])):
-            for found in heads_stages.now_and_then(service.find_pairs(view, circuit)):
+            for found in staged.now_and_then(service.find_pairs(view, circuit)):
                 yield dict(zip((head, table), _pairs_values(view, circuit, found)))
 
     page.listen(searched.change, search, [page.state], outputs, trigger_mode="always_last", concurrency_id="heads pairs")
@@ -87,7 +87,7 @@ def _pairs_values(view: View, circuit: str, found: TopPairs | None) -> list:
     """The panel's head and the table, as far as the search has come."""
     t, low = words(view.state.lang), "low" if service.LOWEST.of(view.state) else "top"
     said, badges = [t(f"heads.pairs_{circuit}_{low}", place=place(view))], []
-    row = heads_stages.value(view, service.row(view, circuit))
+    row = staged.value(view, service.row(view, circuit))
     if row is not None:
         up, down = (_joined(view, ids) for ids in (row.up_ids, row.down_ids))
         said.append(t(f"heads.row_{circuit}", token=view.shown[view.position], up=up, down=down))
@@ -117,7 +117,7 @@ def _joined(view: View, ids) -> str:
 
 def _directions(view: View, circuit: str) -> list:
     t, name = words(view.state.lang), circuit.lower()
-    found = heads_stages.value(view, service.directions(view, circuit))
+    found = staged.value(view, service.directions(view, circuit))
     columns = [
         Column(t("heads.column_share"), title=t("heads.column_share_title"), digits=3),
         Column(t(f"heads.column_reads_{circuit}"), "token"),
@@ -145,7 +145,7 @@ def _eigenvalues(page: Page, done: gr.State) -> None:
 
 def _eigen(view: View, done: int) -> list:
     t = words(view.state.lang)
-    all_heads = heads_stages.value(view, service.eigenvalues(view))
+    all_heads = staged.value(view, service.eigenvalues(view))
     if all_heads is None:
         return [described(t, "eigen", t("heads.computing"), "gb_heads_eigen"), gr.skip()]
     found = service.of_head(view, all_heads)

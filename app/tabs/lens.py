@@ -10,7 +10,7 @@ from app.figures.tracks import rank_or_probability_by_layer
 from app.page import Page
 from app.service import lens as service
 from app.service import lens_evidence
-from app.service.heads_stages import Stage, value
+from app.service.staged import Stage, value
 from app.service.view import View
 from app.state import PageState
 from app.tabs import lens_more

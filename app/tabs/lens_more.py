@@ -10,7 +10,7 @@ from app.page import Page
 from app.service import lens as lens_service
 from app.service import lens_evidence
 from app.service import lens_more as service
-from app.service.heads_stages import Stage, value
+from app.service.staged import Stage, value
 from app.service.view import View
 from app.state import PageState
 from app.tabs.badges import check_badge

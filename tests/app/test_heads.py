@@ -7,7 +7,7 @@ from views import view_of
 
 from app.components.number_table import Column, number_table_value
 from app.figures.heads_card import eigenvalue_plane, knock_out_curve
-from app.service import heads, heads_card, heads_search, heads_stages
+from app.service import heads, heads_card, heads_search, staged
 from app.service.heads_prompt import METHOD, METRIC, REFERENCE, reference_rows, rivals
 from app.service.view import View
 from app.settings import Settings
@@ -70,7 +70,7 @@ def test_the_map_of_knock_outs_is_that_of_whole_runs(store, plan, position):
             logits = without(view, edits, layer, head)
             expected = logits[top[0]] - logits[top[1]] - (base[top[0]] - base[top[1]])
             assert found[layer, head] == pytest.approx(expected.item(), abs=2e-4)
-    check = heads_stages.value(view, heads.knock_out_stage(view, plan)).check
+    check = staged.value(view, heads.knock_out_stage(view, plan)).check
     assert check.holds and check.residual < 1e-3
 
 
@@ -148,7 +148,7 @@ def test_who_takes_over_adds_up(store):
         gap = view.run.logits[-1, two.first] - view.run.logits[-1, two.second]
         assert found.before.total.mean().item() == pytest.approx(gap.item(), abs=1e-3)
         assert found.before.check.holds and found.after.check.holds
-    zero = heads_stages.value(at(store), heads.knock_out_stage(at(store), NO_EDITS)).effects[0, 1]
+    zero = staged.value(at(store), heads.knock_out_stage(at(store), NO_EDITS)).effects[0, 1]
     view = at(store, layer=0, head=1)
     assert heads_card.taken_over(view).compute().drop.item() == pytest.approx(-zero, abs=1e-3)
 
@@ -170,11 +170,11 @@ def test_the_search_is_kept_and_can_be_put_into_the_plan(store):
 
 
 def test_what_takes_long_waits_and_the_rest_is_there(view):
-    stage = heads_stages.Stage(("glass-2m", "slow"), lambda: 7, heads_stages.AT_ONCE * 2)
-    assert heads_stages.value(view, stage) is None and heads_stages.waiting(view, [stage]) == [stage]
-    assert heads_stages.finished(view, stage) == 7 and heads_stages.value(view, stage) == 7
-    assert heads_stages.waiting(view, [stage]) == [] and heads_stages.seconds(view, [stage]) > 0
-    assert heads_stages.value(view, heads_stages.Stage(("glass-2m", "quick"), lambda: 8, 1)) == 8
+    stage = staged.Stage(("glass-2m", "slow"), lambda: 7, staged.AT_ONCE * 2)
+    assert staged.value(view, stage) is None and staged.waiting(view, [stage]) == [stage]
+    assert staged.finished(view, stage) == 7 and staged.value(view, stage) == 7
+    assert staged.waiting(view, [stage]) == [] and staged.seconds(view, [stage]) > 0
+    assert staged.value(view, staged.Stage(("glass-2m", "quick"), lambda: 8, 1)) == 8
 
 
 TEXT = words("en").section("number_table")

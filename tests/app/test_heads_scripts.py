@@ -5,7 +5,7 @@ import pytest
 from scripts import numbers, run_here
 from views import view_of
 
-from app.service import heads, heads_card_evidence, heads_evidence, heads_search, heads_stages, heads_weights
+from app.service import heads, heads_card_evidence, heads_evidence, heads_search, heads_weights, staged
 from app.service.heads_prompt import METHOD, METRIC
 from app.service.view import View
 from app.settings import Settings
@@ -37,7 +37,7 @@ def at(store, settings=(), **changes) -> View:
 def test_the_script_of_a_score_prints_the_map(store, capsys, name, settings):
     view = at(store, settings=[(heads.SCORE, name), *settings])
     if name == "ov_copying":
-        heads_stages.finished(view, heads.copy_stage(view, NO_EDITS))
+        staged.finished(view, heads.copy_stage(view, NO_EDITS))
     table, panel = heads.score(view, name), heads_evidence.map_evidence(view)
     codes = [panel.code, panel.lens_code] if panel.lens_code else [panel.code]
     assert bool(panel.lens_code) == (name in ("sink", "entropy", "distance") or (name == "knock_out" and not settings))
@@ -49,7 +49,7 @@ def test_the_script_of_a_score_prints_the_map(store, capsys, name, settings):
 
 def test_the_tables_script_prints_all_that_is_known(store, capsys):
     view = at(store)
-    heads_stages.finished(view, heads.copy_stage(view, NO_EDITS))
+    staged.finished(view, heads.copy_stage(view, NO_EDITS))
     panel = heads_evidence.table_evidence(view)
     printed = run_here(panel.code, capsys).splitlines()
     assert len(panel.columns) >= 9 and {"knock_out_logits", "entropy_bits", "ov_copying"} <= set(panel.columns)

@@ -6,9 +6,9 @@ import pytest
 from app import ui
 from app.page import Page
 from app.service import attribution as attribution_service
-from app.service import heads_stages
 from app.service import lens as lens_service
 from app.service import lens_more as more_service
+from app.service import staged
 from app.service.view import View
 from app.settings import Settings
 from app.state import PageState
@@ -54,7 +54,7 @@ def test_a_long_prompt_does_not_keep_the_page_waiting(long_prompt, monkeypatch):
     for service in (lens_service, more_service, attribution_service):
         monkeypatch.setattr(service, "MOMENT", 1e9)
     stages = [*lens._stages(view), *attribution._saliency_stages(view)]
-    assert len(stages) == 3 and not any(stage.at_once for stage in stages) and not heads_stages.value(view, stages[0])
+    assert len(stages) == 3 and not any(stage.at_once for stage in stages) and not staged.value(view, stages[0])
     for head, picture in (
         (lens._head(view)[0], lens._table(view, None)[0]),
         lens_more._statistics(view),
@@ -81,10 +81,10 @@ def test_what_takes_longest_waits_for_its_button_which_says_how_long(long_prompt
     view = View(long_prompt.store, long_prompt.state.but(prompt="The old clock"))
     wanted, subject = asked.render(view)
     assert wanted == subject != "" and not offered.render(view, 0)[0]["visible"]
-    monkeypatch.setattr(heads_stages, "UNASKED", 0)
+    monkeypatch.setattr(staged, "UNASKED", 0)
     wanted, same = asked.render(view)
     go, stop = offered.render(view, 0)
     assert wanted == "" and same == subject and go["visible"] and stop["visible"] and go["value"] == "Compute, about 1 s"
     for stage in lens._stages(view):
-        heads_stages.finished(view, stage)
+        staged.finished(view, stage)
     assert not offered.render(view, 1)[0]["visible"]

@@ -1,4 +1,4 @@
-"""Results that may take a while, of the heads tab and others: each knows its key in the store, how to compute it, and what it costs.
+"""Results that may take a while: each knows its key in the store, how to compute it, and what it costs.
 
 What costs little is computed when it is shown; the rest is computed behind the page, and shown when it is there.
 """
