@@ -31,7 +31,7 @@ PLAIN = """<script>
   let config;
   class Plain extends Array {}
   Object.defineProperty(window, 'gradio_config', { configurable: true, get: () => config, set(value) {
-    Object.setPrototypeOf(value.dependencies, Plain.prototype);
+    if (Array.isArray(value?.dependencies)) Object.setPrototypeOf(value.dependencies, Plain.prototype);
     config = value;
   } });
 })();

@@ -22,6 +22,7 @@ from app.text import (
     lens,
     literature,
     literature_checks,
+    literature_rows,
     neurons,
     page,
     patching,
@@ -56,6 +57,7 @@ PARTS = (
     scaling,
     literature,
     literature_checks,
+    literature_rows,
     steering,
 )
 EN: dict[str, str] = {key: text for part in PARTS for key, text in part.EN.items()}
