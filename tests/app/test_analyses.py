@@ -1,14 +1,11 @@
 """The analyses as plain data: equal to the libraries below them, bounded, and free of anything JSON cannot carry."""
 
-import inspect
 import json
 import math
-import types
 
 import pytest
 import torch
 
-from app import api
 from app.service import analyses
 from app.settings import Settings
 from app.store import ModelStore
@@ -206,33 +203,6 @@ def test_models_lists_every_size(store):
     assert rows["glass-7m"]["state"] == "embedded" and rows["glass-7m"]["fits"]
     assert rows["gpt2"]["parameters"] == 124_439_808 and rows["gpt2"]["file_bytes"] == 548_105_171
     assert json.dumps(answer, allow_nan=False)
-
-
-HUGE = 10**400
-OF_ANOTHER_TYPE = {
-    str: [17, True, ["a"], {"a": 1}],
-    bool: [2_000_000_000, 0, 1.0, "yes", []],
-    int: ["3", 1.5, True, [1], HUGE, -HUGE],
-    float: ["warm", True, [0.5], HUGE, math.nan, math.inf],
-    list[str]: [17, 0, True, [3], {"a": 1}, [["a"]]],
-}
-
-
-def endpoints(store):
-    functions = (*api._of_texts(store), *api._of_insides(store))
-    return {function.__name__: api._one_sentence(function) for function in functions}
-
-
-def parameters():
-    """Every parameter of every endpoint, with values of another type than it has."""
-    for name, function in endpoints(ModelStore(Settings(device="cpu"))).items():
-        for parameter in inspect.signature(function).parameters.values():
-            kind, optional = parameter.annotation, isinstance(parameter.annotation, types.UnionType)
-            kind = kind.__args__[0] if optional else kind
-            wrong = OF_ANOTHER_TYPE[kind] + [None] * (not optional)
-            yield from (
-                pytest.param(name, parameter.name, value, id=f"{name}-{parameter.name}-{i}") for i, value in enumerate(wrong)
-            )
 
 
 def test_numbers_that_are_not_finite_become_null(store):

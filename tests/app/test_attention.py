@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import views
 
 from app.components.head_grid import pool_patterns
 from app.service import attention as service
 from app.service import view as view_module
 from app.service.view import View
 from app.settings import Settings
-from app.state import PageState
 from app.store import ModelStore
 from app.tabs import attention as tab
 from app.tabs import attention_choices as choices
@@ -31,10 +31,7 @@ def store():
 
 def view_of(store, prompt=PROMPT, chosen=None, **changes) -> View:
     """chosen: settings of the tab, {SETTING: value}."""
-    state = PageState(prompt=prompt, tab="attention", **changes)
-    for setting, value in (chosen or {}).items():
-        state = setting.on(state, value)
-    return View(store, state)
+    return views.view_of(store, *(chosen or {}).items(), prompt=prompt, tab="attention", **changes)
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, LONG])

@@ -1,16 +1,16 @@
 """The Neurons tab: every number against a run with hooks by hand; texts, directions, autoencoders; a reader's journey."""
 
-import json
 import math
 import re
 
 import numpy as np
 import pytest
+import stores
 import torch
-from safetensors.torch import save_file
 
 from app.components.contexts import Place, contexts_value
 from app.figures.neurons import activation_histogram
+from app.page import Notice
 from app.service import neurons, neurons_directions, steering
 from app.service.view import View
 from app.settings import Settings
@@ -127,15 +127,7 @@ def test_a_long_text_comes_in_parts(view, monkeypatch):
 @pytest.fixture(scope="module")
 def with_sae(tmp_path_factory):
     """A store whose folder has one autoencoder of random directions, two folders down."""
-    folder = tmp_path_factory.mktemp("saes") / "release" / "layer"
-    folder.mkdir(parents=True)
-    w = torch.randn(24, 64, generator=torch.Generator().manual_seed(1))
-    tensors = {"W_enc": w.T.contiguous(), "b_enc": -torch.ones(24), "W_dec": w.contiguous(), "b_dec": torch.zeros(64)}
-    store = ModelStore(Settings(model="glass-2m", sae=str(folder.parents[1])))
-    width = store.model("glass-2m").config.d_model
-    tensors = {k: v[..., :width] if k in ("W_dec", "b_dec") else v[:width] if k == "W_enc" else v for k, v in tensors.items()}
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "sae_weights.safetensors")
-    (folder / "cfg.json").write_text(json.dumps({"hook_name": "blocks.1.hook_resid_pre", "architecture": "standard"}))
+    store, tensors = stores.with_autoencoder(tmp_path_factory.mktemp("saes"))
     return View(store, PageState(model="glass-2m", prompt=PROMPT)), tensors
 
 
@@ -161,13 +153,13 @@ def test_a_place_becomes_the_prompt_and_steering_takes_the_neuron(view):
 
     other = at(view, 1, 5, plan=Plan())
     found = list(neurons.fired(other, OWN))[-1]
-    with pytest.raises(Exception) as told:
+    with pytest.raises(Notice) as told:
         neurons_text._pick(Page, neurons_text.OWN.on(other.state, OWN), type("E", (), {"index": 2}))
     place = found.contexts[2]
     assert told.value.state.prompt == "".join(place.strings[: place.peak + 1]) and neurons.AT.of(told.value.state) == "1.5"
     steered = neurons_held._to_steering(Page, other.state)
     assert steered.tab == "steering" and steering.edit_of(steered, view.config) == neurons.edit_of(other)
-    with pytest.raises(Exception) as told:
+    with pytest.raises(Notice) as told:
         neurons_held._to_plan(Page, other.state)
     assert told.value.state.plan == Plan((neurons.edit_of(other),))
 

@@ -1,13 +1,12 @@
 """Directions read through the vocabulary and sparse autoencoders, and what all panels of the neurons tab hand out."""
 
-import json
 import math
 import re
 
 import numpy as np
 import pytest
+import stores
 import torch
-from safetensors.torch import save_file
 from scripts import run_here
 
 from app.service import neurons, neurons_directions, neurons_evidence, neurons_sae
@@ -76,15 +75,7 @@ def test_a_direction_of_a_head(view, kind):
 @pytest.fixture(scope="module")
 def with_sae(tmp_path_factory):
     """A store whose folder has one autoencoder of random directions, two folders down."""
-    folder = tmp_path_factory.mktemp("saes") / "release" / "layer"
-    folder.mkdir(parents=True)
-    w = torch.randn(24, 64, generator=torch.Generator().manual_seed(1))
-    tensors = {"W_enc": w.T.contiguous(), "b_enc": -torch.ones(24), "W_dec": w.contiguous(), "b_dec": torch.zeros(64)}
-    store = ModelStore(Settings(model="glass-2m", sae=str(folder.parents[1])))
-    width = store.model("glass-2m").config.d_model
-    tensors = {k: v[..., :width] if k in ("W_dec", "b_dec") else v[:width] if k == "W_enc" else v for k, v in tensors.items()}
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "sae_weights.safetensors")
-    (folder / "cfg.json").write_text(json.dumps({"hook_name": "blocks.1.hook_resid_pre", "architecture": "standard"}))
+    store, tensors = stores.with_autoencoder(tmp_path_factory.mktemp("saes"))
     return View(store, PageState(model="glass-2m", prompt=PROMPT)), tensors
 
 

@@ -2,49 +2,26 @@
 
 import dataclasses
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
+import stores
 import torch
 from helpers import random_model, tiny_config
+from stores import a_store
 
 from app import store as store_module
 from app.service import analyses
 from app.settings import Settings
 from app.store import KEPT_RESULTS, ModelStore, n_bytes
-from gpt2_core.checkpoints import CheckpointError, ModelEntry
+from gpt2_core.checkpoints import CheckpointError
 from interp.edits import Edit, Plan
 
-TINY = tiny_config(d_vocab=100)
-BYTES = 4 * TINY.n_params
 PLAN = Plan((Edit.zero("z", layer=2, head=1),)).to_json()
 
 
-@pytest.fixture
-def loads(monkeypatch):
-    """Tiny models under the names a to e (e is to be downloaded); the list of what was loaded."""
-    loaded = []
-
-    def load(name, device, dtype):
-        loaded.append(name)
-        time.sleep(0.02)
-        return random_model(replace(TINY, model_name=name))
-
-    def entries():
-        states = {name: "cached" for name in "abcd"} | {"e": "downloadable"}
-        return [ModelEntry(name, name, state, 548_000_000, TINY) for name, state in states.items()]
-
-    monkeypatch.setattr(store_module, "load", load)
-    monkeypatch.setattr(store_module, "available", entries)
-    return loaded
-
-
-def a_store(models=2, **changes):
-    """A store with room for so many tiny models."""
-    return ModelStore(Settings(**{"model": "a", "device": "cpu", "memory_gb": (models + 0.5) * BYTES / 1e9, **changes}))
+loads = pytest.fixture(stores.loads)
 
 
 def test_a_model_is_loaded_once(loads):

@@ -1,43 +1,15 @@
 """Downloads of the store: only on request, one at a time, cancelled only by who began them."""
 
 import threading
-import time
-from dataclasses import replace
 
 import pytest
-from helpers import random_model, tiny_config
+import stores
+from stores import a_store
 
 from app import store as store_module
-from app.settings import Settings
-from app.store import ModelStore
-from gpt2_core.checkpoints import CheckpointError, ModelEntry
+from gpt2_core.checkpoints import CheckpointError
 
-TINY = tiny_config(d_vocab=100)
-BYTES = 4 * TINY.n_params
-
-
-@pytest.fixture
-def loads(monkeypatch):
-    """Tiny models under the names a to e (e is to be downloaded); the list of what was loaded."""
-    loaded = []
-
-    def load(name, device, dtype):
-        loaded.append(name)
-        time.sleep(0.02)
-        return random_model(replace(TINY, model_name=name))
-
-    def entries():
-        states = {name: "cached" for name in "abcd"} | {"e": "downloadable"}
-        return [ModelEntry(name, name, state, 548_000_000, TINY) for name, state in states.items()]
-
-    monkeypatch.setattr(store_module, "load", load)
-    monkeypatch.setattr(store_module, "available", entries)
-    return loaded
-
-
-def a_store(models=2, **changes):
-    """A store with room for so many tiny models."""
-    return ModelStore(Settings(**{"model": "a", "device": "cpu", "memory_gb": (models + 0.5) * BYTES / 1e9, **changes}))
+loads = pytest.fixture(stores.loads)
 
 
 def test_downloads_only_where_allowed_and_only_of_what_is_missing(loads, monkeypatch):
