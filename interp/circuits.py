@@ -117,8 +117,8 @@ def discover(
 
     metric: last-position logits [prompt d_vocab] to [prompt]; it judges the circuit, the search itself goes by KL. plan: edits in force
     in the clean and the corrupted runs; edges allow only edits inside heads and MLPs. bos: for the texts of the plan, None is as the
-    prompts have it. resume: the first steps of the same search, as they came: only those behind them are made, and of a whole search the last comes again. Raises ValueError for
-    what does not fit, and for steps of another search, which one run tells.
+    prompts have it. resume: the first steps of the same search, as they came: only those behind them are made, and of a whole search
+    the last comes again. Raises ValueError for what does not fit, and for steps of another search, which one run tells.
     """
     bos = begins_with_end(model, clean) if bos is None else bos
     if level not in LEVELS or not tau > 0:

@@ -175,9 +175,8 @@ class Edit:
         """The edit in a few words, for terminals and logs."""
         what = {"zero": "zeroed", "mean": "mean of a text", "patch": "patched from a text", "project": "without"}.get(self.op)
         if what is None:
-            what = {"scale": "x ", "add": "+ ", "contrast": "+ ", "clamp": "= ", "set": "= ", "feature": "= "}[
-                self.op
-            ] + f"{self.value:g}"
+            sign = {"scale": "x", "add": "+", "contrast": "+"}.get(self.op, "=")
+            what = f"{sign} {self.value:g}"
         if self.text and self.op not in ("mean", "patch"):
             what += f" {self.text!r}" + (f" - {self.minus!r}" if self.minus else "")
         what += f" of {self.autoencoder!r}" if self.autoencoder else ""

@@ -36,8 +36,11 @@ READS: dict[str, tuple[str, ...]] = {
 }
 OPERATIONS = tuple(READS)
 OF_ONE_NEURON = ("zero", "mean", "scale", "patch", "add", "clamp")  # a direction needs all of them
-_OPTIONAL = {"value": None, "text": None, "minus": None, "key": None, "renormalise": False, "lines": False}
-_OPTIONAL |= {"feature": None, "autoencoder": None}
+_OPTIONAL = {
+    **dict.fromkeys(("value", "text", "minus", "key", "feature", "autoencoder")),
+    "renormalise": False,
+    "lines": False,
+}
 
 
 def plain_text(text: str) -> str:

@@ -43,6 +43,18 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class RolloutRow:
+    """One position's row of `Rollout.values[-1]` and of `Rollout.even[-1]`, Float [token]."""
+
+    values: Float[Tensor, " token"]
+    even: Float[Tensor, " token"]
+    position: int
+    strings: tuple[str, ...]
+    check: Check
+    provenance: Provenance | None
+
+
+@dataclass(frozen=True)
 class Flow:
     """values: the maximal flow from each input token to one position of the last layer, Float [token], each 0..1.
 
@@ -76,6 +88,14 @@ def rollout(result: AttentionPatterns) -> Rollout:
     return Rollout(values, _products(_even(result)), result.strings, check, result.provenance)
 
 
+def rollout_row(result: AttentionPatterns, position: int = -1) -> RolloutRow:
+    """What rollout says of one position after the last layer (negative counts from the end), without the rows of the others."""
+    at = position_in(result.values.shape[-1], position)
+    values, even = (_row(weights, at) for weights in (layer_weights(result), _even(result)))
+    check = Check("rollout rows sum to 1", abs(values.sum().item() - 1), 1e-4)
+    return RolloutRow(values, even, at, result.strings, check, result.provenance)
+
+
 def flow(result: AttentionPatterns, position: int = -1) -> Flow:
     """Attention flow into one position of the last layer (negative counts from the end).
 
@@ -101,6 +121,14 @@ def _products(weights: Float[Tensor, "layer position token"]) -> Float[Tensor, "
     for layer in weights[1:]:
         out.append(layer @ out[-1])
     return torch.stack(out)
+
+
+def _row(weights: Float[Tensor, "layer position token"], at: int) -> Float[Tensor, " token"]:
+    """A row of the last product, from the left: a vector times a matrix per layer, not a matrix times a matrix."""
+    row = weights[-1, at]
+    for layer in weights[:-1].flip(0):
+        row = row @ layer
+    return row
 
 
 def _even(result: AttentionPatterns) -> Float[Tensor, "layer position token"]:

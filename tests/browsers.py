@@ -15,6 +15,20 @@ def browser_path() -> str | None:
 
 
 @contextmanager
+def watched(chromium: Any, address: str, height: int) -> Iterator[Any]:
+    """A browser's page at an address, 1280 wide; when it is closed, no script of it may have raised or logged an error."""
+    page = chromium.new_page(viewport={"width": 1280, "height": height})
+    page.set_default_timeout(60_000)  # other tests share the cores
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    yield page
+    page.close()
+    assert problems == []
+
+
+@contextmanager
 def served(demo: Any) -> Iterator[str]:
     """A small Gradio page of a test with our pictures on it; its address."""
     from app.components.base import page_head  # here, so that the installer of the browser needs no Gradio

@@ -10,7 +10,7 @@ from app.service.attention import layer_patterns, pictures
 from app.service.scripts import lens_script, script
 from app.service.view import View, as_numpy
 from interp.attention import AttentionPatterns, rows_check
-from interp.rollout import flow, layer_weights
+from interp.rollout import flow, rollout_row
 from interp.run import Check, Run
 
 METHODS = ("rollout", "flow")
@@ -52,12 +52,12 @@ def _shares(view: View, run: Run, method: str) -> tuple[np.ndarray, np.ndarray, 
     """Shares and even shares of the tokens up to the selected position."""
     means, at = _means(view, run), view.position
     result = AttentionPatterns(means[:, None], run.strings, rows_check(0.0, means.dtype))  # only the mean over heads is read
+    if method == "rollout":
+        rolled = rollout_row(result, at)
+        return as_numpy(rolled.values[: at + 1]), as_numpy(rolled.even[: at + 1]), rolled.check
     n = means.shape[-1]
     row = torch.ones(n, n).tril() / torch.arange(1, n + 1)[:, None]
     plain = AttentionPatterns(row.to(means).expand(len(means), 1, n, n), run.strings, result.check)
-    if method == "rollout":
-        shares, even = (_row(layer_weights(each), at) for each in (result, plain))
-        return as_numpy(shares[: at + 1]), as_numpy(even[: at + 1]), Check("rows sum to 1", abs(shares.sum().item() - 1), 1e-4)
     flown = flow(result, at)
     return as_numpy(flown.shares[: at + 1]), as_numpy(flow(plain, at).shares[: at + 1]), flown.check
 
@@ -68,14 +68,6 @@ def _means(view: View, run: Run) -> torch.Tensor:
     if found is not None:
         return torch.from_numpy(found)
     return torch.stack([layer.float().mean(0) for layer in layer_patterns(view, run)])
-
-
-def _row(weights: torch.Tensor, at: int) -> torch.Tensor:
-    """One row of the rollout A_L ... A_1, from the left: a vector times a matrix per layer, not a matrix times a matrix."""
-    row = weights[-1, at]
-    for layer in weights[:-1].flip(0):
-        row = row @ layer
-    return row
 
 
 def evidence(view: View, method: str) -> Evidence:

@@ -17,7 +17,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs.badges import check_badge
 from app.text import Words, words
-from app.wiring import stops
+from app.wiring import ended, stops
 from interp.circuits import EMBED, LOGITS, all_nodes
 
 FRAME = 0.25  # seconds between two pictures of a running search
@@ -50,13 +50,12 @@ def build(page: Page) -> None:
         yield dict(zip(every, render(view)))
 
     running = page.listen(go.click, run, [page.state], every, concurrency_id="circuits", concurrency_limit=2)
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
 
     def stopped(state: PageState | None) -> list:
         return [gr.skip() for _ in every] if state is None else render(View(page.store, state))
 
     stops(stop, running, stopped, [page.state], every)
-    page.state.change(None, None, None, cancels=[running], **quiet)  # a search of an older state must not draw over a newer one
+    ended(page.state.change, running)  # a search of an older state must not draw over a newer one
 
 
 def _choices(page: Page) -> None:

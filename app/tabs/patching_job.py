@@ -18,7 +18,7 @@ from app.service.patching_pair import problem
 from app.service.view import View
 from app.setting import Setting
 from app.text import Words, words
-from app.wiring import stops
+from app.wiring import ended, stops
 
 TAB = "patching"
 FRAME = 0.2  # seconds between two pictures of a running job
@@ -113,10 +113,9 @@ def offer(
     def stopped(state: Any) -> list:
         return render(View(page.store, state)) if state is not None else [gr.skip() for _ in every]
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     stops(buttons.stop, running, stopped, [page.state], every)
     # What was asked last is what is shown: a job of an older state must not draw over it.
-    page.state.change(None, None, None, cancels=[running], **quiet)
+    ended(page.state.change, running)
     return Offered(running, render, run, every)
 
 

@@ -21,6 +21,7 @@ from app.tabs import playground_pictures as pictures
 from app.tabs.playground_knobs import read_knobs
 from app.tabs.playground_pictures import Picked
 from app.text import words
+from app.wiring import ended
 from app.zero_gpu import on_gpu
 
 HIDDEN = {"show_progress": "hidden", "api_visibility": "private"}
@@ -89,13 +90,12 @@ class _Playground:
             concurrency_id="generation", concurrency_limit=2, **HIDDEN,
         )  # fmt: skip
         # Gradio sends an event's own function along with its cancelling; in a row, nothing late can overwrite the answer.
-        cancel = {"cancels": [writing], "trigger_mode": "multiple", **HIDDEN}
         started, multiple = [self.order, self.stop, page.message], {"trigger_mode": "multiple"}
-        page.listen(self.go.click(None, **cancel).then, self._begin, [page.state, *self.knobs], started, **multiple)
-        taken = self.alternatives.continuefrom(self._take, None, self.wish, **cancel)
+        page.listen(ended(self.go.click, writing).then, self._begin, [page.state, *self.knobs], started, **multiple)
+        taken = self.alternatives.continuefrom(self._take, None, self.wish, cancels=[writing], **multiple, **HIDDEN)
         page.listen(taken.then, self._resume, [page.state, self.wish, self.made, self.picked, *self.knobs], started, **multiple)
-        page.listen(self.stop.click(None, **cancel).then, self._stopped, [page.state, self.made], outputs)
-        page.listen(self.subject.change(None, **cancel).then, self._put_away, [page.state, self.made], outputs)
+        page.listen(ended(self.stop.click, writing).then, self._stopped, [page.state, self.made], outputs)
+        page.listen(ended(self.subject.change, writing).then, self._put_away, [page.state, self.made], outputs)
         for (c, r), strip in self.strips.items():
             shown = [self.alternatives, self.picked, *self.strips.values()]
             chosen = page.listen(strip.tokenselect, self._pick(c, r), [page.state, self.made, self.picked], shown, **multiple)

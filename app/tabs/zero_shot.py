@@ -19,13 +19,12 @@ from app.state import PageState
 from app.tabs import zero_shot_form as forms
 from app.tabs.zero_shot_answers import about_value, columns_value, paper_value, parts_value, problem_value, stale_value
 from app.text import words
-from app.wiring import stops
+from app.wiring import ended, stops
 
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
 FRAME = 0.06  # seconds between two pictures of an answer that is being written
 # The boxes that the task has no use for, and a frame in which there are only such.
 STYLE = f"<style>:is(.{forms.HIDDEN}, .form:not(:has(> :not(.{forms.HIDDEN})))) {{ display: none !important; }}</style>"
-HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # `change` also answers to what the page itself writes into a box; then nobody is in it, and the mark, the last value, is not sent.
 BY_HAND = "(...v) => [...v.slice(0, -1), document.activeElement?.closest('#gb_zero_shot_fields') ? v.at(-1) : '']"
 
@@ -91,7 +90,7 @@ def build(page: Page) -> None:
     writing = page.listen(go.click, answer, [page.state, *boxes], [answers], **asked)
     stops(stop, writing, _stopped, [page.state, answers], answers)
     for listener in (task.input, example.input):  # what is being written answers another prompt
-        listener(lambda: None, None, None, cancels=[writing], **HIDDEN)
+        ended(listener, writing)
 
 
 def _depends(state: PageState) -> tuple:

@@ -6,7 +6,7 @@ import time
 
 import gradio as gr
 import pytest
-from browsers import served
+from browsers import served, watched
 from head_values import grid, lens, patterns, tokens, view
 
 from app.components import head_grid, head_view, lens_table
@@ -50,18 +50,11 @@ def site():
 
 @pytest.fixture
 def page(chromium, site):
-    sheet = chromium.new_page(viewport={"width": 1280, "height": 1000})
-    sheet.set_default_timeout(60_000)
-    problems = []
-    sheet.on("pageerror", lambda error: problems.append(str(error)))
-    sheet.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    sheet.goto(f"{site}?__theme=light")
-    for part in ("grid", "view", "lens"):
-        sheet.wait_for_selector(f"#{part} [data-painted]", state="attached")
-    yield sheet
-    hacked = sheet.evaluate("window.hacked")
-    sheet.close()
-    assert problems == [] and hacked is None
+    with watched(chromium, f"{site}?__theme=light", 1000) as sheet:
+        for part in ("grid", "view", "lens"):
+            sheet.wait_for_selector(f"#{part} [data-painted]", state="attached")
+        yield sheet
+        assert sheet.evaluate("window.hacked") is None
 
 
 def logged(page, **expected):

@@ -8,7 +8,7 @@ import time
 import gradio as gr
 import numpy as np
 import pytest
-from browsers import served
+from browsers import served, watched
 from text_values import MARKUP, TEXT, WORDS, palettes, rows, shaded_value, strip_value
 
 from app.components import alternatives as alts
@@ -71,16 +71,9 @@ def site():
 
 @pytest.fixture
 def page(chromium, site):
-    view = chromium.new_page(viewport={"width": 1280, "height": 900})
-    view.set_default_timeout(60_000)
-    problems = []
-    view.on("pageerror", lambda error: problems.append(str(error)))
-    view.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    view.goto(f"{site}?__theme=light")
-    view.wait_for_selector("#prose [data-painted]")
-    yield view
-    view.close()
-    assert problems == []
+    with watched(chromium, f"{site}?__theme=light", 900) as view:
+        view.wait_for_selector("#prose [data-painted]")
+        yield view
 
 
 def logged(page, expected):

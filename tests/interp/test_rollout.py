@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.attention import AttentionPatterns, patterns, rows_check
-from interp.rollout import MAX_FLOW_TOKENS, flow, layer_weights, rollout
+from interp.rollout import MAX_FLOW_TOKENS, flow, layer_weights, rollout, rollout_row
 from interp.run import trace
 
 MODEL = random_model(tiny_config(n_layers=3, d_model=32, d_vocab=200))
@@ -31,6 +31,16 @@ def test_rollout_by_loops():
         before = [[sum(weights[i][m] * before[m][j] for m in range(n)) for j in range(n)] for i in range(n)]
         assert max_difference(result.values[layer], torch.tensor(before)) <= 1e-5
     assert result.check.holds
+
+
+@pytest.mark.parametrize("position", [0, 2, -1])
+def test_a_row_is_that_of_the_whole_rollout(position):
+    row, whole = rollout_row(PATTERNS, position), rollout(PATTERNS)
+    assert max_difference(row.values, whole.values[-1, position]) <= 1e-6
+    assert max_difference(row.even, whole.even[-1, position]) <= 1e-6
+    assert row.check.holds and row.position == range(len(row.strings))[position]
+    with pytest.raises(ValueError, match="osition"):
+        rollout_row(PATTERNS, 10**6)
 
 
 def test_rollout_drifts_to_the_first_token_and_even_shows_it():
