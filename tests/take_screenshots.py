@@ -13,7 +13,8 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 7899
-OF_TABS = ("heads", "attribution", "patching", "circuits", "steering", "neurons", "anatomy", "literature")  # from the strip of tabs on
+# Taken from the strip of tabs on.
+OF_TABS = ("heads", "attribution", "patching", "circuits", "steering", "neurons", "anatomy", "literature")
 COPY = "Mr. Darnley bowed to Miss Harwick. Mr. Darn"
 PLAN = json.dumps([{"op": "zero", "component": "z", "layer": 0, "head": 3}])
 SHOTS = {
