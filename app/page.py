@@ -30,7 +30,7 @@ from app.setting import Setting
 from app.state import TABS, PageState
 from app.store import ModelStore
 from app.text import words
-from app.wiring import Change, Render, Section, Update, by_component, event_data_of, values_in_order
+from app.wiring import Change, Render, Section, Update, by_component, ended, event_data_of, values_in_order
 from app.zero_gpu import on_gpu
 
 __all__ = ["Notice", "Page"]
@@ -154,6 +154,10 @@ class Page:
         if options["show_progress"] == "hidden":
             options = {"show_progress_on": self.message, **options}  # see `wire`
         return listener(self.guarded(fn, outputs, shown), list(inputs), shown, **options)
+
+    def starts_over(self, subject: Any, running: Any, draw: Callable[[View], Sequence[Any]], outputs: Sequence[Any]) -> None:
+        """When what a run was asked for (the value of `subject`) changes: the run ends, and its place shows the new state."""
+        self.listen(ended(subject.change, running).then, lambda state: draw(View(self.store, state)), [self.state], outputs)
 
     def guarded(self, fn: Callable[..., Any], outputs: list[Any], shown: list[Any]) -> Callable[..., Any]:
         """fn as `listen` runs it: the values of `shown` in their order, among them the message of a ValueError."""

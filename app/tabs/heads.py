@@ -83,7 +83,7 @@ def _overview(page: Page) -> gr.State:
     page.listen(wanted.change, quick, [page.state, done], [done], **options)
     running = page.listen(measure.click, everything, [page.state, done], [grid, done], concurrency_id="heads")
     ended(stop.click, running)  # what was measured so far stays
-    page.listen(ended(subject.change, running).then, lambda s: _shown_map(View(page.store, s)), [page.state], [grid])
+    page.starts_over(subject, running, _shown_map, [grid])
     page.refreshes(done.change)
     page.changes(grid.cellselect, lambda s, event: s.but(layer=int(event.row), head=int(event.col)), event_data=True)
     page.changes(table.rowselect, lambda s, event: _at_row(View(page.store, s), int(event.row)), event_data=True)

@@ -51,7 +51,7 @@ def build(page: Page) -> None:
 
     running = page.listen(start.click, run, [page.state], outputs, concurrency_id="heads search")
     ended(stop.click, running)  # what was found so far stays
-    page.listen(ended(subject.change, running).then, lambda s: now(View(page.store, s)), [page.state], outputs)
+    page.starts_over(subject, running, now, outputs)
     page.changes(take.click, lambda s: _taken(View(page.store, s)))
     page.changes(table.rowselect, lambda s, event: _at_round(View(page.store, s), int(event.row)), event_data=True)
     page.changes(grid.cellselect, lambda s, event: s.but(layer=int(event.row), head=int(event.col)), event_data=True)

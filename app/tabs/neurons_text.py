@@ -55,7 +55,7 @@ def build(page: Page) -> None:
     reading = page.listen(go.click, read, [page.state, own], outputs, concurrency_id="generation", concurrency_limit=2)
     stops(stop, reading, lambda: gr.update(interactive=False), None, stop)
     ended(own.change, reading)  # the subject leaves the text out: pressed in one go, its box is left while the reading begins
-    page.listen(ended(subject.change, reading).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
+    page.starts_over(subject, reading, lambda view: first(view)[:-1], outputs)
     page.changes(places.contextpick, partial(_pick, page), event_data=True)
     page.hands_out(head, lambda view: neurons_evidence.fired_evidence(view, OWN.of(view.state)))
 

@@ -17,7 +17,7 @@ from app.tabs.badges import check_badge
 from app.tabs.playground_pictures import percent
 from app.tabs.steering_form import typed
 from app.text import Words, words
-from app.wiring import ended, stops
+from app.wiring import stops
 
 ROWS = 6  # tokens of a contrast that are shown
 ROWS_AT_ONCE = 2  # values computed between two pictures, where the chart takes long
@@ -171,7 +171,7 @@ def _sweep(page: Page) -> None:
     page.shows("steering", [*outputs, subject], first, depends=_only)
     computing = page.listen(go.click, compute, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
     stops(stop, computing, lambda: gr.update(visible=False), None, stop)
-    page.listen(ended(subject.change, computing).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
+    page.starts_over(subject, computing, lambda view: first(view)[:-1], outputs)
     page.hands_out(head, sweep_evidence)
 
 

@@ -13,7 +13,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs import steering_form
 from app.text import Words, words
-from app.wiring import ended, stops
+from app.wiring import stops
 
 
 def build(page: Page) -> None:
@@ -53,7 +53,7 @@ def build(page: Page) -> None:
     page.shows("steering", [*outputs, subject], first, depends=_subject)
     writing = page.listen(go.click, write, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
     stops(stop, writing, lambda: gr.update(interactive=False), None, stop)
-    page.listen(ended(subject.change, writing).then, lambda s: first(View(page.store, s))[:-1], [page.state], outputs)
+    page.starts_over(subject, writing, lambda view: first(view)[:-1], outputs)
     page.changes(again.click, lambda s: service.SEED.on(_warm(s), (service.SEED.of(s) + 1) % 10**9))
     page.hands_out(head, text_evidence)
 
