@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from browsers import browser_path
 
+from app.settings import Settings
+from app.store import ModelStore
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -21,6 +24,12 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+@pytest.fixture(scope="module")
+def store():
+    """The models a page opens with, on the CPU. Modules that want another one first have a fixture of this name."""
+    return ModelStore(Settings(device="cpu"))
 
 
 @pytest.fixture(scope="session")

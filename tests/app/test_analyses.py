@@ -26,11 +26,6 @@ PLAN = Plan((Edit.zero("z", layer=2, head=1),))
 
 
 @pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
-@pytest.fixture(scope="module")
 def model(store):
     return store.model(MODEL)
 

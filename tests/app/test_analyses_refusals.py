@@ -18,11 +18,6 @@ MODEL, PROMPT = "glass-7m", "When the old clock struck twelve, the old"
 N_CTX = SIZES[MODEL].config.n_ctx
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
 LONG = "the old man and the sea went on and on. " * 200
 
 

@@ -8,8 +8,6 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from app.service import analyses
-from app.settings import Settings
-from app.store import ModelStore
 
 pytestmark = pytest.mark.browser  # they need the served page
 
@@ -21,11 +19,6 @@ NAMES = ["/generate", "/score", "/next_tokens", "/attention", "/lens", "/heads",
 @pytest.fixture(scope="module")
 def client(page_url):
     return Client(page_url, verbose=False)
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 CALLS = [

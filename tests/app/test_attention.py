@@ -24,11 +24,6 @@ LONG = " ".join([PROMPT] * 5)
 OFF = Plan((Edit.zero("z", 2, 1),))
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
 def view_of(store, prompt=PROMPT, chosen=None, **changes) -> View:
     """chosen: settings of the tab, {SETTING: value}."""
     return views.view_of(store, *(chosen or {}).items(), prompt=prompt, tab="attention", **changes)

@@ -8,8 +8,6 @@ import views
 
 from app.service import attention as service
 from app.service.view import View
-from app.settings import Settings
-from app.store import ModelStore
 from app.tabs import attention as tab
 from app.tabs import attention_choices as choices
 from app.tabs import attention_head, attention_roles, attention_surgery
@@ -19,11 +17,6 @@ from interp.edits import Edit, Plan
 
 PROMPT = "When the old clock struck twelve, the old man opened the door"
 OFF = Plan((Edit.zero("z", 2, 1),))
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 def view_of(store, prompt=PROMPT, chosen=None, **changes) -> View:

@@ -12,8 +12,6 @@ import pytest
 
 from app import cli, terminal
 from app.service import analyses
-from app.settings import Settings
-from app.store import ModelStore
 from gpt2_core.checkpoints import DownloadPlan, ModelEntry, available
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +39,6 @@ class Terminal(io.StringIO):
 
     def isatty(self):
         return True
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 JSON_COMMANDS = [

@@ -1,20 +1,12 @@
 """Which parts of a tab an answer carries, and when it asks for the rest."""
 
 import gradio as gr
-import pytest
 
 from app.drawing import Drawing
-from app.settings import Settings
 from app.state import PageState
-from app.store import ModelStore
 from app.wiring import Section
 
 TAB = "attention"
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 def drawing(store, *parts, fails=()):

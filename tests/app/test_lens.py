@@ -27,11 +27,6 @@ PROMPT = "When the old clock struck twelve, the old"
 OFF = Plan((Edit.zero("attn_out", 1),))
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
 def view_of(store, prompt=PROMPT, mid=False, target="", chosen_kind="logit", **changes) -> View:
     state = tab.KIND.on(PageState(prompt=prompt, tab="lens", **changes), chosen_kind)
     return View(store, tab.TARGET.on(tab.MID.on(state, mid), target))

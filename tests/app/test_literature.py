@@ -23,11 +23,6 @@ from interp.literature.prompts import layers_by_heads, listed
 from tests.helpers import random_model, tiny_config
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
 def _check(measured, expected):
     return Check("made_up", "Made up", lambda model: measured, "a paper", expected, lambda config: 1, everywhere=True)
 

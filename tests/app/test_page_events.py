@@ -19,11 +19,6 @@ from app.ui import build, first_state
 from interp.edits import Edit, Plan
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
 @pytest.fixture
 def page(store):
     with gr.Blocks():

@@ -9,9 +9,7 @@ import pytest
 from app.service.generation import ALTERNATIVES, PREVIEW_TOKENS, _Row, choice_at, continued, preview, write
 from app.service.view import View
 from app.service.writing import Knobs, Order, Token, summary
-from app.settings import Settings
 from app.state import PageState
-from app.store import ModelStore
 from app.tabs import playground_pictures as pictures
 from app.tabs.playground_knobs import read_knobs
 from app.text import words
@@ -23,11 +21,6 @@ from interp.intervene import compile_plan
 PROMPT = "When the old clock struck twelve, the old"
 OFF = Plan((Edit("zero", "z", 2, 1),))
 KNOBS = Knobs(12, temperature=0.9, top_k=40, seed=5)
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 def state(**changes):

@@ -9,9 +9,7 @@ import pytest
 
 from app.service.probabilities import text_view
 from app.service.view import View
-from app.settings import Settings
 from app.state import PageState
-from app.store import ModelStore
 from app.tabs import probabilities
 from app.text import words
 from gpt2_core.scoring import perplexity, score
@@ -20,11 +18,6 @@ from interp.intervene import compile_plan
 
 PROMPT = "When the old clock struck twelve, the old"
 OFF = Plan((Edit("zero", "z", 2, 1),))
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 @pytest.mark.parametrize("bos", [True, False])

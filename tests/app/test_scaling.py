@@ -24,11 +24,6 @@ NAME, PROMPT = "glass-7m", "When the old clock struck twelve, the old"
 T = words("en")
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
-
-
 def view_of(store, **changes) -> View:
     return View(store, PageState(**{"model": NAME, "prompt": PROMPT, "tab": "scaling", **changes}))
 

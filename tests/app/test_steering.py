@@ -26,11 +26,6 @@ SHOWS = {"she": " she was", "sea": " the sea", "kings": " sea", "queen": " queen
 OFF = Plan((Edit.zero("z", 0, 1),))
 
 
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings())
-
-
 def example(name, **changes):
     found = next(e for e in steering.EXAMPLES if e.name == name)
     return steering_text.LENGTH.on(found.state(PageState()), 12).but(**changes)

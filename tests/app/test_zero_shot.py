@@ -10,9 +10,7 @@ from app.components.prompt_parts import PromptPart, marked, prompt_parts_value
 from app.service import zero_shot as service
 from app.service import zero_shot_choice as choice
 from app.service.view import View
-from app.settings import Settings
 from app.state import PageState
-from app.store import ModelStore
 from app.tabs import zero_shot as tab
 from app.tabs.zero_shot_answers import columns_value, notice_text, part_labels
 from app.text import words
@@ -24,11 +22,6 @@ from interp.edits import Edit, Plan
 
 NAME = "glass-7m"
 T = words("en")
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 def view_of(store, **changes) -> View:

@@ -7,9 +7,7 @@ import pytest
 
 from app.service import zero_shot_choice as choice
 from app.service.view import View
-from app.settings import Settings
 from app.state import PageState
-from app.store import ModelStore
 from app.tabs import zero_shot as tab
 from app.tabs import zero_shot_form as forms
 from app.tabs.zero_shot_answers import paper_value, part_labels
@@ -18,11 +16,6 @@ from gpt2_core.tasks import TASKS
 
 NAME = "glass-7m"
 T = words("en")
-
-
-@pytest.fixture(scope="module")
-def store():
-    return ModelStore(Settings(device="cpu"))
 
 
 def view_of(store, *settings, model=NAME) -> View:
