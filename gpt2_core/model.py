@@ -116,7 +116,7 @@ class Attention(nn.Module):
                 mask = torch.ones(n, total, dtype=torch.bool, device=q.device).tril(total - n)
             scores = (q @ k.transpose(-1, -2) / self.cfg.attn_scale).masked_fill(~mask, -torch.inf)
             scores = tap("attn_scores", scores)
-            pattern = tap("pattern", scores.softmax(-1, dtype=torch.float32).to(q.dtype))
+            pattern = tap("pattern", scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(q.dtype))
             z = pattern @ v
         else:
             z = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None and q.shape[-2] > 1)
