@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.evidence import Evidence
-from app.service.scripts import lens_script, script
+from app.service.scripts import lens_script, script, unedited_line
 from app.service.view import View, as_numpy
 from interp.predictions import token_statistics
 from interp.run import Run
@@ -71,11 +71,25 @@ def next_evidence(view: View) -> Evidence:
     top, at = view.next_tokens, view.position
     before = top.before or [None] * len(top.ids)
     rows = list(zip(range(1, len(top.ids) + 1), view.model.tokenizer.strings(top.ids), top.ids, top.p, before))
-    code = f"""
+    imports, code = (
+        "from interp.predictions import next_tokens",
+        f"""
 top = next_tokens(run, position={at}, k={len(top.ids)})
 for i, p in zip(top.ids.tolist(), top.probabilities.tolist()):
     print(f"{{p:.6f}} {{i:6d}} {{model.tokenizer.strings([i])[0]!r}}")
-"""
+""",
+    )
+    if view.state.plan:
+        imports, code = (
+            "from interp.predictions import next_tokens, probability_of",
+            f"""
+{unedited_line(view)}
+top = next_tokens(run, position={at}, k={len(top.ids)})
+before = probability_of(unedited, top.ids.tolist(), {at})
+for i, p, was in zip(top.ids.tolist(), top.probabilities.tolist(), before.tolist()):
+    print(f"{{p:.6f}} {{i:6d}} {{model.tokenizer.strings([i])[0]!r}} without the edits {{was:.6f}}")
+""",
+        )
     lens_code = f"""
 p = model(tokens)[0, {at}].softmax(-1)
 top = p.topk({len(top.ids)})
@@ -84,8 +98,7 @@ for i, p in zip(top.indices.tolist(), top.values.tolist()):
 """
     facts = {"position": at, "entropy_bits": top.entropy, "check": top.residual, "provenance": view.run.provenance.to_dict()}
     columns = ("rank", "token", "id", "probability", "without_edits")
-    code = script(view, "from interp.predictions import next_tokens", code)
-    return Evidence("next-token", columns, rows, code, lens_script(view, "", lens_code), facts)
+    return Evidence("next-token", columns, rows, script(view, imports, code), lens_script(view, "", lens_code), facts)
 
 
 def text_evidence(view: View) -> Evidence:
@@ -99,6 +112,13 @@ for pos in range(1, len(run)):
     bits, entropy, rank = found.surprisal[pos].item(), found.entropy[pos].item(), found.rank[pos].item() + 1
     print(f"{pos:4d} {bits:.5f} {entropy:.5f} {rank} {run.strings[pos]!r}")
 print(f"mean {found.mean_surprisal:.5f} bits")
+"""
+    if view.state.plan:
+        code += f"""
+{unedited_line(view)}
+print("without the edits")
+for pos, bits in enumerate(token_statistics(unedited).surprisal.tolist()[1:], start=1):
+    print(f"{{pos:4d}} {{bits:.5f}}")
 """
     lens_code = """
 logprobs = model(tokens)[0].log_softmax(-1) / 0.6931471805599453

@@ -35,6 +35,11 @@ def script(view: View, imports: str, body: str, run: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unedited_line(view: View) -> str:
+    """The line of a script that makes `unedited`, the run without the edits in force."""
+    return f"unedited = trace(model, {view.state.prompt!r}, bos={view.state.bos})"
+
+
 def lens_script(view: View, imports: str, body: str) -> str:
     """The same with transformer-lens: `model` is its TransformerBridge and `tokens` [1 pos] the page's prompt.
 

@@ -51,8 +51,18 @@ def test_probabilities(view, capsys):
         lines = [line for line in run_here(code, capsys).splitlines() if not line.startswith("mean")]
         assert np.allclose([numbers(line)[0][:2] for line in lines], [row[2:4] for row in text.rows[1:]], atol=1e-4)
         assert [int(line.split()[3]) for line in lines] == [row[4] for row in text.rows[1:]]
+
+
+def test_probabilities_beside_those_without_the_edits(view, capsys):
     edited = View(view.store, view.state.but(plan=OFF))
-    assert probabilities.next_evidence(edited).lens_code == "" and np.isfinite(probabilities.text_evidence(edited).rows[1][5])
+    following, text = probabilities.next_evidence(edited), probabilities.text_evidence(edited)
+    assert following.lens_code == text.lens_code == ""
+    lines = run_here(following.code, capsys).splitlines()
+    printed = [(numbers(line)[0][0], numbers(line)[0][-1]) for line in lines]
+    assert np.allclose(printed, [row[3:5] for row in following.rows], atol=1e-6)
+    before = run_here(text.code, capsys).split("without the edits")[1].strip().splitlines()
+    bits = [row[5] for row in text.rows[1:]]
+    assert np.allclose([numbers(line)[0][0] for line in before], bits, atol=1e-4) and bits != [row[2] for row in text.rows[1:]]
 
 
 def test_playground(view, capsys):
