@@ -176,6 +176,10 @@ def test_cache_rows_can_be_selected_expanded_and_trimmed():
     assert max_difference(MODEL(TOKENS[[1, 0], 8:], cache=swapped), MODEL(TOKENS)[[1, 0], 8:]) <= 1e-5
     cache.trim(4)
     assert max_difference(MODEL(TOKENS[:, 4:], cache=cache), MODEL(TOKENS)[:, 4:]) <= 1e-5
+    cache.trim(0)
+    assert max_difference(MODEL(TOKENS, cache=cache), MODEL(TOKENS)) <= 1e-5
+    with pytest.raises(ValueError, match="12 positions and cannot be trimmed to 13"):
+        cache.trim(13)
     one = KVCache.empty(MODEL.cfg)
     MODEL(TOKENS[:1, :8], cache=one)
     many = MODEL(TOKENS[:1, 8:].expand(3, -1), cache=one.expand(3))
@@ -237,8 +241,10 @@ def test_unedited_weights_after_in_place_hooks():
 def test_bad_input_is_one_sentence():
     for tokens, message in (
         (torch.zeros(1, 0, dtype=torch.long), "at least one position"),
+        (torch.zeros(0, 3, dtype=torch.long), "at least one position"),
         (torch.zeros(1, 65, dtype=torch.long), "more than the context of 64"),
-        (torch.tensor([[50257]]), "do not fit the vocabulary of 50257"),
+        (torch.tensor([[3, 50257]]), "ids 3..50257 do not fit the vocabulary of 50257"),
+        (torch.tensor([[-1, 3]]), "ids -1..3 do not fit the vocabulary of 50257"),
     ):
         with pytest.raises(ValueError, match=message):
             MODEL(tokens)

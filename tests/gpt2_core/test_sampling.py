@@ -74,6 +74,18 @@ def test_draws_follow_the_distribution():
     assert chi_square < 20.5  # 0.999 quantile at 5 degrees of freedom
 
 
+def test_a_draw_inverts_the_cumulative_distribution():
+    logits = torch.randn(1, 300, generator=torch.Generator().manual_seed(1))
+    probabilities = logits[0].double().softmax(-1).tolist()
+    [row], [same] = generators(3, [0]), generators(3, [0])
+    for _ in range(20):
+        left, token = float(torch.rand(1, generator=same, dtype=torch.float64)) - probabilities[0], 0
+        while left >= 0:
+            token += 1
+            left -= probabilities[token]
+        assert int(sample(logits, [row], Sampling())) == token
+
+
 def test_draws_follow_the_filtered_distribution():
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     how = Sampling(temperature=0.7, top_k=2)
@@ -137,6 +149,11 @@ def test_bad_settings_are_one_sentence(bad):
     with pytest.raises(ValueError, match=rf"^{next(iter(bad))} must be .*got .*\.$") as error:
         Sampling(**bad)
     assert "\n" not in str(error.value)
+
+
+def test_every_row_needs_its_own_random_numbers():
+    with pytest.raises(ValueError, match="Sampling 2 rows needs as many random generators, got 1"):
+        sample(torch.zeros(2, 4), generators(0, [0]), Sampling())
 
 
 @pytest.mark.parametrize("temperature", [0, 1])

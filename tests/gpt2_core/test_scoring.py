@@ -154,7 +154,7 @@ def hugging_faces_guide(hf, ids: torch.Tensor, max_length: int, stride: int) -> 
     return nats, n_tokens
 
 
-@pytest.mark.parametrize("context, stride", [(16, 16), (16, 5), (10, 1), (12, 11), (16, 8)])
+@pytest.mark.parametrize("context, stride", [(16, 16), (16, 5), (10, 1), (12, 11), (16, 8), (2, 1)])
 @pytest.mark.parametrize("n", [60, 16, 7])
 def test_perplexity_equals_hugging_faces_guide_and_a_naive_loop(small, context, stride, n):
     ids = some_tokens(small.cfg, 1, n, seed=n)
