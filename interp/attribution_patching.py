@@ -85,6 +85,7 @@ class FalseNegatives:
     share: float
 
 
+@torch.inference_mode(False)  # gradients, in a notebook that switched them off too
 def preview(
     model: GPT2,
     clean_tokens: Prompt,

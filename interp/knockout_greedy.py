@@ -64,7 +64,7 @@ def greedy_knock_out(
         raise ValueError(f"A search takes 1 to {shape[0] * shape[1] - already} heads away, got steps={steps}.")
     for number in range(1, steps + 1):
         gone = plan.add(*(Edit.zero("z", *head) for head in taken[already:]))
-        values = torch.full(shape, torch.nan)
+        values = torch.full(shape, torch.nan, dtype=torch.float32)
         for step in knock_outs(model, tokens, metric, plan=gone, bos=bos):
             baseline = step.baseline.mean().item()
             values[step.layer, list(step.units)] = step.values.mean(0).float().cpu()

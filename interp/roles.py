@@ -142,7 +142,7 @@ def null_scores(
 def _random_keys(n: int, seed: int) -> Int[Tensor, " query"]:
     """For each query 1..n-1 one earlier or equal position, drawn evenly."""
     generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(n - 1, generator=generator) * torch.arange(2, n + 1)).long()
+    return (torch.rand(n - 1, generator=generator, dtype=torch.float32) * torch.arange(2, n + 1)).long()
 
 
 @torch.no_grad()

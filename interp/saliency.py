@@ -66,6 +66,7 @@ class IntegratedGradients(Saliency):
     check: Check
 
 
+@torch.inference_mode(False)  # gradients, in a notebook that switched them off too
 def gradient_x_input(model: GPT2, run: Run, target: Target, position: int = -1, output: Output = "logit") -> Saliency:
     """The target's gradient at each token embedding, times the embedding, summed over d_model. The run's plan is in force.
 
@@ -77,6 +78,7 @@ def gradient_x_input(model: GPT2, run: Run, target: Target, position: int = -1, 
     return Saliency("gradient x input", *path.described(values, gradient[0]), value.item(), run.strings, run.provenance)
 
 
+@torch.inference_mode(False)
 def integrated_gradients(
     model: GPT2,
     run: Run,

@@ -216,7 +216,7 @@ def sweep_values(
 
 def _random_like(source: Tensor, seed: int) -> Tensor:
     """A random direction of the same length; of a contrast, one direction with every position's length."""
-    noise = torch.randn(source.shape[-1], generator=torch.Generator().manual_seed(seed)).to(source)
+    noise = torch.randn(source.shape[-1], generator=torch.Generator().manual_seed(seed), dtype=torch.float32).to(source)
     return noise / noise.norm() * source.norm(dim=-1, keepdim=True)
 
 

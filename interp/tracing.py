@@ -116,7 +116,8 @@ def draw_noise(
         raise ValueError(
             f"Noise needs samples, tokens, a factor and a sigma above 0, got {samples}, {n_tokens}, {factor:g} and {sigma:g}."
         )
-    drawn = torch.randn(samples, n_tokens, model.config.d_model, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(samples, n_tokens, model.config.d_model, generator=generator, dtype=torch.float32)
     return Noise((factor * sigma * drawn).to(model.W_E), sigma, float(factor), seed)
 
 

@@ -86,7 +86,7 @@ def _translated(resid: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return (x + x @ weight.T + bias).to(resid.dtype)
 
 
-@torch.enable_grad()
+@torch.inference_mode(False)
 def train(
     model: GPT2,
     batches: Iterable[Int[Tensor, "batch pos"]],

@@ -127,6 +127,6 @@ def _pairs(writing: Float[Tensor, "a e d"], reading: Float[Tensor, "b d e"]) -> 
 def _baseline(config: GPT2Config, seed: int) -> tuple[float, float]:
     """Mean and deviation of the score of heads whose four matrices are Gaussian."""
     generator = torch.Generator().manual_seed(seed)
-    a, b, c, d = torch.randn(4, DRAWS, config.d_model, config.d_head, generator=generator).unbind()
+    a, b, c, d = torch.randn(4, DRAWS, config.d_model, config.d_head, generator=generator, dtype=torch.float32).unbind()
     scores = _pairs(_writes(a, b.mT), _reads(c, d))
     return scores.mean().item(), scores.std().item()

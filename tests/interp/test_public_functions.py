@@ -206,6 +206,29 @@ def test_training_mode_changes_nothing_and_nothing_keeps_a_graph(name):
     assert all(p.grad is None for p in training.parameters())
 
 
+@pytest.mark.parametrize("name", [*OF_IDS, *OF_THE_MODEL, "gradient_x_input", "integrated_gradients", "neighbours"])
+def test_the_modes_of_a_notebook_change_nothing_and_its_random_numbers_are_left_alone(name):
+    def results():
+        if name in OF_A_RUN and name not in OF_IDS:
+            return list(numbers(OF_A_RUN[name](MODEL, trace(MODEL, IDS, bos=False), 2)))
+        if name in OF_A_HEAD and name not in OF_IDS:
+            return list(numbers(OF_A_HEAD[name](MODEL, None, 1, 0)))
+        return list(numbers(OF_IDS[name](MODEL, IDS, OTHER) if name in OF_IDS else OF_THE_MODEL[name](MODEL)))
+
+    usual = results()
+    torch.manual_seed(7)
+    random, wide = torch.get_rng_state(), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.inference_mode():
+            found = results()
+    finally:
+        torch.set_default_dtype(wide)
+    assert torch.equal(random, torch.get_rng_state())
+    for a, b in zip(usual, found, strict=True):
+        assert a.is_complex() or torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
 @pytest.mark.parametrize("name", [*OF_IDS, *OF_THE_MODEL])
 def test_half_precision_is_taken(name):
     half = random_model(CONFIG, tokenizer=MODEL.tokenizer).bfloat16()
