@@ -102,7 +102,7 @@ class Attention(nn.Module):
 
     def _change(self, index: int, x: Tensor, own: Tensor, ln: LayerNorm) -> Float[Tensor, "batch pos head d_head"]:
         """What q, k or v gain when each head reads its own residual stream [b t h d] in place of x [b t d]."""
-        normalised = partial(F.layer_norm, normalized_shape=ln.normalized_shape, weight=ln.weight, bias=ln.bias, eps=ln.eps)
+        normalised = partial(F.layer_norm, normalized_shape=ln.normalized_shape, weight=ln.weight, eps=ln.eps)  # biases cancel
         return einsum(normalised(own) - normalised(x)[:, :, None], self._per_head(index)[0], "b t h d, h d e -> b t h e")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, tap: Tap) -> Float[Tensor, "b t h e"]:

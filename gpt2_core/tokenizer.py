@@ -172,9 +172,7 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """U+FFFD if the last character was never finished, else ""; the decoder can then be used again."""
-        rest = self._decoder.decode(b"", final=True)
-        self._decoder.reset()
-        return rest
+        return self._decoder.decode(b"", final=True)
 
 
 @lru_cache(maxsize=1)

@@ -260,6 +260,13 @@ def test_continuations_equal_whole_forward_passes(small, prefix, hook):
         assert list(logprob_of(small, prefix, ids, hook=hook)) == pytest.approx(expected, abs=1e-4)
 
 
+def test_log_probabilities_of_a_bfloat16_model_are_float32(small):
+    model = random_model(small.config).bfloat16()
+    total = logprob_of(model, [5, 9, 40], [7]).total
+    assert total == pytest.approx(naive_logprobs(model, [5, 9, 40])[2, 7].item(), abs=0.05)
+    assert total != torch.tensor(total).bfloat16().item()
+
+
 def test_a_greedy_continuation_is_recognised(small):
     first = int(naive_logprobs(small, [5, 9])[-1].argmax())
     second = int(naive_logprobs(small, [5, 9, first])[-1].argmax())

@@ -2,7 +2,7 @@
 
 import random
 
-from gpt2_core.streaming import TextStream
+from gpt2_core.streaming import TextStream, recent
 from gpt2_core.tokenizer import Tokenizer
 
 
@@ -47,3 +47,9 @@ def test_a_prompt_that_ends_inside_a_character_is_completed():
     first, *rest = tokenizer.encode("😀")
     row = TextStream(tokenizer, [40, first])
     assert "".join(row.push(id) for id in rest) == "😀"
+
+
+def test_the_first_token_stays_where_there_is_room_for_two():
+    ids = [9, 1, 2, 3]
+    assert [recent(ids, keep, False) for keep in (1, 2, 3)] == [[3], [2, 3], [1, 2, 3]]
+    assert [recent(ids, keep, True) for keep in (1, 2, 3)] == [[3], [9, 3], [9, 2, 3]]
