@@ -1,13 +1,15 @@
 """The network against Hugging Face and transformer-lens on equal weights, and each fast path against its slow one."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 from helpers import bridge, hf_model, max_difference, random_model, some_tokens, tiny_config
 
 from gpt2_core.cache import KVCache
-from gpt2_core.config import RELEASED, SIZES
+from gpt2_core.config import RELEASED, SIZES, GPT2Config
 from gpt2_core.hooks import BLOCK_SITES, EMBED_SITES, FINAL_SITES, Tap, hook_names
 from gpt2_core.model import GPT2
 
@@ -25,6 +27,22 @@ def test_registry_parameter_counts():
 def test_config_counts_what_the_model_has():
     for config in (TINY, tiny_config(tied=False), tiny_config(d_mlp=100, n_ctx=32)):
         assert sum(p.numel() for p in GPT2(config).parameters()) == config.n_params
+
+
+def test_config_says_what_hugging_faces_says():
+    sizes = {"n_layer": 2, "n_head": 2, "n_embd": 8}
+    ours, theirs = GPT2Config.from_hf(sizes), transformers.GPT2Config(**sizes)
+    assert (ours.n_ctx, ours.d_vocab, ours.tied) == (theirs.n_positions, theirs.vocab_size, theirs.tie_word_embeddings)
+    assert (ours.eps, ours.d_mlp) == (theirs.layer_norm_epsilon, 32)
+    written = {
+        key: value for key, value in ours.to_hf().items() if key not in ("architectures", "n_ctx") and "pdrop" not in key
+    }
+    assert written == {key: getattr(theirs, key) for key in written}
+    odd = GPT2Config(2, 2, 8, n_ctx=16, d_vocab=11, d_mlp=24, eps=1e-6, tied=False)
+    assert odd.to_hf()["n_inner"] == 24 and GPT2Config.from_hf(odd.to_hf()) == odd
+    assert GPT2Config.from_hf(sizes | {"n_ctx": 512}).n_ctx == 512  # files of 2019 say it so
+    assert odd.shape() == replace(odd, model_name="other", device="meta", dtype=torch.bfloat16).shape()
+    assert odd.shape() != replace(odd, eps=1e-5).shape()
 
 
 @torch.no_grad()

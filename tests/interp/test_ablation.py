@@ -161,6 +161,12 @@ def test_words():
     assert chosen_positions(TOKENS, [0, -1])[1].tolist() == [True, *[False] * 5, True]
 
 
+@pytest.mark.parametrize("positions", [[0, 7], [-8, 0]])
+def test_every_position_must_lie_in_the_prompts(positions):
+    with pytest.raises(ValueError, match=rf"{min(positions)}\.\.{max(positions)} do not all lie in prompts of 7 tokens"):
+        chosen_positions(TOKENS, positions)
+
+
 @pytest.mark.parametrize("plan", [NO_EDITS, PLAN])
 @pytest.mark.parametrize("component", ["head", "attn", "mlp"])
 @pytest.mark.parametrize("how", ["zero", "mean at each position", "drawn"])
