@@ -70,7 +70,8 @@ def bar_list_value(
 
 def _row(row: Bar) -> dict:
     before = None if row.before is None else float(row.before)
-    return {**vars(row), "value": float(row.value), "before": before}
+    shown = row.shown.replace("-", "\u2212", 1) if row.shown.startswith("-") else row.shown  # a minus sign, no hyphen
+    return {**vars(row), "shown": shown, "value": float(row.value), "before": before}
 
 
 def bar_list(elem_id: str, value: dict | None = None, **kw) -> gr.HTML:

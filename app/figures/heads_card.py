@@ -19,7 +19,6 @@ def eigenvalue_plane(values: np.ndarray, score: float, labels: Labels) -> Pictur
     if points.ndim != 1 or not points.size or not np.isfinite(points).all():
         raise ValueError(f"Eigenvalues must be a list of finite numbers, got an array of shape {points.shape}.")
     x, y = points.real.astype(float), points.imag.astype(float)
-    reach = 1.12 * float(max(np.abs(x).max(), np.abs(y).max())) or 1.0
     colour = np.where(x >= 0, palette.CATEGORIES[0], palette.CATEGORIES[1]).tolist()
     hover = f"{plain(labels['point'])} %{{x:.3g}} %{{y:+.3g}}i<extra></extra>"
     trace = go.Scatter(x=x, y=y, mode="markers", marker={"color": colour, "size": 8, "opacity": 0.8}, hovertemplate=hover)
@@ -28,10 +27,17 @@ def eigenvalue_plane(values: np.ndarray, score: float, labels: Labels) -> Pictur
         [trace],
         labels["description"].format(score=f"{score:.2f}"),
         300,
-        xaxis=titled(labels["real"], range=[-reach, reach], zeroline=True, zerolinecolor=palette.NEUTRAL),
-        yaxis=titled(labels["imaginary"], range=[-reach, reach], zeroline=True, zerolinecolor=palette.NEUTRAL),
+        xaxis=titled(labels["real"], range=_around_zero(x), zeroline=True, zerolinecolor=palette.NEUTRAL),
+        yaxis=titled(labels["imaginary"], range=_around_zero(y), zeroline=True, zerolinecolor=palette.NEUTRAL),
         showlegend=False,
     )
+
+
+def _around_zero(values: np.ndarray) -> list[float]:
+    """The values with zero and a margin: each axis by itself, because real parts are often a hundred times the imaginary ones."""
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    margin = 0.08 * (high - low) or 1.0
+    return [low - margin, high + margin]
 
 
 def knock_out_curve(values: Sequence[float], heads: Sequence[str], labels: Labels, unit: str) -> Picture:

@@ -11,11 +11,13 @@ from app.state import PageState
 from app.terminal import size as size_text
 from app.text import Words, words
 from gpt2_core.checkpoints import ModelEntry
+from gpt2_core.checkpoints.find import registered
 
 
 def entry_text(t: Words, entry: ModelEntry) -> str:
     """A line of the picker."""
-    label = "" if entry.label.startswith(entry.name) else entry.label
+    said = entry.label.startswith(entry.name) or entry.name.endswith(entry.label)  # a folder's label is the end of its path
+    label = "" if said else entry.label
     return " ".join(t(f"page.model_{entry.state}", name=entry.name, label=label, size=size_text(entry.bytes)).split()).replace(
         " ,", ","
     )
@@ -104,5 +106,5 @@ def _about(view: View) -> list:
     t, cfg = words(view.state.lang), view.model.cfg
     where = t("page.where", device=cfg.device, dtype=str(cfg.dtype).removeprefix("torch."))
     known = view.store.entry(view.state.model)
-    kind = {"embedded": "embedded", "cached": "released"}[known.state] if known.label != known.name else "folder"
+    kind = {"embedded": "embedded", "cached": "released"}[known.state] if registered(known.name) else "folder"
     return [panel_value(t(f"page.about_{kind}", name=view.state.model, params=f"{cfg.n_params / 1e6:,.1f}M", where=where))]

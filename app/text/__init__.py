@@ -4,6 +4,7 @@ One file per part of the page, each with the dicts EN and KO of equal keys ("att
 language. Static labels are marked with `app.components.i18n.I18N` and translated by Gradio in the browser.
 """
 
+import string
 from collections.abc import Mapping
 from functools import cache
 
@@ -64,6 +65,14 @@ EN: dict[str, str] = {key: text for part in PARTS for key, text in part.EN.items
 KO: dict[str, str] = {key: text for part in PARTS for key, text in part.KO.items()}
 
 
+class _Signs(string.Formatter):
+    """A negative number in a sentence has a minus sign, as in pictures and tables, and no hyphen."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        text = super().format_field(value, format_spec)
+        return text.replace("-", "\u2212", 1) if isinstance(value, int | float) and text.lstrip().startswith("-") else text
+
+
 class Words:
     """The sentences of one language: `words("attention.hover", head="L2H1")`."""
 
@@ -72,7 +81,7 @@ class Words:
 
     def __call__(self, key: str, /, **values: object) -> str:
         """One sentence with its places filled in. Raises KeyError for an unknown key or an unfilled place."""
-        return self._sentences[key].format(**values)
+        return _Signs().vformat(self._sentences[key], (), values)
 
     def section(self, name: str) -> dict[str, str]:
         """All sentences of one part, by the last half of their key, unfilled: what a component prints."""

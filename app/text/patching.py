@@ -28,7 +28,7 @@ EN: dict[str, str] = {
     "patching.other": "Other token",
     "patching.answer_hint": "empty: {token}",
     "patching.not_one": "An answer is exactly one token; this splits into {count}: {pieces}. Most words begin with a space (typed as a space or ·).",
-    "patching.matches": "Both prompts have {n} tokens and differ at {count}, so they can be patched position by position.",
+    "patching.matches": "Both prompts have {n} tokens and differ in {count} of them, so they can be patched position by position.",
     "patching.same": "The two prompts are the same {n} tokens; change a word of one of them.",
     "patching.shifted": "Both prompts have {n} tokens, but {count} that they share stand at different positions: at {clean} and {corrupted}, use words with as many tokens as each other.",
     "patching.lengths": "The clean prompt has {n} tokens and the corrupted one {m}. They part at {clean} and {corrupted}: make these equally long.",

@@ -67,12 +67,13 @@ function build() {
   shown = arranged();
   zero = zeros();
   const heads = value.columns.map((c, i) => {
-    const by = order?.[0] === i, label = [c.label, el("span", { class: "nt-arrow", "aria-hidden": "true", text: by ? (order[1] ? "\u25be" : "\u25b4") : "" })];
+    const by = order?.[0] === i, label = [c.label, el("span", { class: "nt-arrow", "aria-hidden": "true", text: `\u00a0${by ? (order[1] ? "\u25be" : "\u25b4") : "\u00a0\u00a0"}` })];
     const inner = value.sorts ? el("button", { type: "button", class: "nt-sort", "aria-label": fill(value.text.sort, { column: c.label }), onclick: () => sortBy(i) }, label) : el("span", {}, label);
     return el("th", { scope: "col", class: `nt-${c.kind}`, "aria-sort": by ? (order[1] ? "descending" : "ascending") : null, dataset: c.title ? { tip: c.title } : {} }, [inner]);
   });
   body = el("tbody", {});
   box.replaceChildren(el("table", { class: "nt-table", "aria-label": value.text.label, "aria-rowcount": value.rows.length + 1 }, [el("thead", {}, [el("tr", {}, heads)]), body]));
+  box.classList.toggle("nt-whole", shown.length <= MANY); // else all rows have to be equally high
   at = null;
   rows(true);
   count();

@@ -18,10 +18,10 @@ function draw() {
     lastDownload = value.download.serial;
     Glassbox.download(value.download.name, new Blob([value.download.content], { type: value.download.mime }));
   }
-  setTimeout(showTab, 300);                                // Gradio selects it in the meantime
   element.dataset.painted = value.id;
 }
-function showTab() {                                       // on a phone the strip of tabs scrolls
+/* On a phone the strip of tabs scrolls; Gradio selects the address's tab some time after the page has been drawn. */
+function showTab() {
   const tab = document.querySelector("#gb_tabs [role=tab][aria-selected=true]"), strip = tab?.parentElement;
   if (strip && strip.scrollWidth > strip.clientWidth) strip.scrollLeft = tab.offsetLeft - strip.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
 }
@@ -56,5 +56,7 @@ try {
   const stored = localStorage.getItem("glassbox-dark");
   if (stored !== null) document.body.classList.toggle("dark", stored === "1");
 } catch (e) { /* private windows have no storage */ }
+new MutationObserver((changes) => { if (changes.some((c) => c.target.role === "tab")) showTab(); })
+  .observe(element.closest(".gradio-container") || document.body, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
 watch('value', draw);
 draw();

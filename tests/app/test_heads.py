@@ -203,6 +203,8 @@ def test_charts_of_a_head():
     chart = eigenvalue_plane(np.array([1 + 2j, 1 - 2j, -3 + 0j]), 0.2, labels)
     assert chart.data[0].x.tolist() == [1, 1, -3] and chart.data[0].y.tolist() == [2, -2, 0] and "0.20" in chart.description
     assert len(set(chart.data[0].marker.color)) == 2
+    layout = eigenvalue_plane(np.array([-400 + 0j, 1 + 2j, 1 - 2j]), -0.9, labels).layout
+    assert layout.yaxis.range[1] < 3 and layout.xaxis.range[0] < -400 and 1 < layout.xaxis.range[1] < 100  # all points apart
     with pytest.raises(ValueError, match="finite"):
         eigenvalue_plane(np.array([np.nan + 0j]), 0.0, labels)
     curve = knock_out_curve([2.0, 1.0, -1.0], ["L0H1", "L1H0"], words("en").section("knock_out_curve"), "nats")

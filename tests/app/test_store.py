@@ -13,8 +13,12 @@ from stores import a_store
 
 from app import store as store_module
 from app.service import analyses
+from app.service.view import View
 from app.settings import Settings
+from app.state import PageState
 from app.store import KEPT_RESULTS, ModelStore, n_bytes
+from app.tabs import model_picker
+from app.text import words
 from gpt2_core.checkpoints import CheckpointError
 from interp.edits import Edit, Plan
 
@@ -75,6 +79,15 @@ def test_real_folders_are_refused_unless_given_at_the_start(tmp_path):
     given = ModelStore(Settings(device="cpu", model=str(tmp_path)))
     assert given.model(str(tmp_path)).config.n_layers == 1
     assert given.entry(str(tmp_path)).label == tmp_path.name
+
+
+def test_a_folder_is_not_called_a_released_model(tmp_path):
+    random_model(tiny_config(n_layers=1, d_model=8, d_vocab=50257)).save_pretrained(tmp_path)
+    name = str(tmp_path)
+    store = ModelStore(Settings(device="cpu", model=name))
+    (said,) = model_picker._about(View(store, PageState(model=name)))
+    assert "loaded from a folder" in said["what"] and "OpenAI" not in said["what"]
+    assert model_picker.entry_text(words("en"), store.entry(name)) == f"{name}, on this machine"
 
 
 def test_a_folder_that_is_gone_is_one_sentence():
