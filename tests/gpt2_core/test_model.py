@@ -13,7 +13,7 @@ from gpt2_core.config import RELEASED, SIZES, GPT2Config
 from gpt2_core.hooks import BLOCK_SITES, EMBED_SITES, FINAL_SITES, Tap, hook_names
 from gpt2_core.model import GPT2
 
-TINY = tiny_config()
+TINY = tiny_config(eps=0.01)
 MODEL = random_model(TINY)
 TOKENS = some_tokens(TINY)
 

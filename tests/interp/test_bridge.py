@@ -8,7 +8,7 @@ from gpt2_core.tokenizer import Tokenizer
 from interp.bridge import from_hf, from_transformer_lens, to_hf, to_transformer_lens
 from interp.folding import STEPS, FoldedGPT2, fold
 
-CONFIG = tiny_config(d_model=32, d_vocab=101, n_ctx=32)
+CONFIG = tiny_config(d_model=32, d_vocab=101, n_ctx=32, eps=0.1)
 UNTIED = tiny_config(d_model=32, d_vocab=101, n_ctx=32, tied=False)
 RAW = random_model(CONFIG)
 MODELS = {"raw": RAW, "untied": random_model(UNTIED), "folded": fold(RAW), "double": random_model(CONFIG).double()}

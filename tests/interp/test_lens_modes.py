@@ -9,7 +9,7 @@ from helpers import bridge, max_difference, random_model, tiny_config
 from interp import lens
 from interp.run import trace
 
-MODEL = random_model(tiny_config(n_layers=3, d_model=32, d_vocab=200))
+MODEL = random_model(tiny_config(n_layers=3, d_model=32, d_vocab=200, eps=0.1))  # an eps that shows
 RUN = trace(MODEL, [5, 17, 99, 3, 17, 60, 8])
 
 
@@ -39,7 +39,7 @@ def test_frozen_rows_are_sums_of_what_was_added():
     """With the scale frozen the read-out is affine: the step of the logits is the read-out of what the block wrote."""
     rows = list(lens.read_rows(MODEL, RUN, layer_norm="frozen"))
     x, final = RUN.activations, RUN.activations["blocks.2.hook_resid_post"]
-    scale = (final.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+    scale = (final.var(-1, keepdim=True, correction=0) + 0.1).sqrt()
     for layer in range(3):
         written = x["attn_out", layer] + x["mlp_out", layer]
         step = (written - written.mean(-1, keepdim=True)) / scale * MODEL.ln_f.weight @ MODEL.W_U

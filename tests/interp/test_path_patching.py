@@ -13,7 +13,7 @@ from interp.intervene import compile_plan
 from interp.metrics import logit_diff, probability
 from interp.path_patching import Receiver
 
-CONFIG = tiny_config(n_layers=3, n_heads=3, d_model=24, d_vocab=50)
+CONFIG = tiny_config(n_layers=3, n_heads=3, d_model=24, d_vocab=50, eps=0.1)
 MODEL = random_model(CONFIG)
 ORIGINAL, NEW = some_tokens(CONFIG, 1, 6, seed=1), some_tokens(CONFIG, 1, 6, seed=2)
 NEW[:, :2] = ORIGINAL[:, :2]

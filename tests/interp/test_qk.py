@@ -8,7 +8,7 @@ from interp.edits import Edit, Plan
 from interp.qk import qk_names, residual_parts, score_parts
 from interp.run import trace
 
-MODEL = random_model(tiny_config(n_layers=3, d_model=32, d_vocab=200))
+MODEL = random_model(tiny_config(n_layers=3, d_model=32, d_vocab=200, eps=0.1))
 RUN = trace(MODEL, [5, 17, 99, 3, 17, 60, 8])
 
 

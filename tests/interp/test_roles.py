@@ -8,7 +8,7 @@ from interp.edits import Edit, Plan
 from interp.heads import repeated_random_tokens, scores
 from interp.roles import TOP, attention_roles, copy_role, copy_scores, null_scores, roles_of
 
-CONFIG = tiny_config(n_layers=2, d_model=32, d_vocab=300)
+CONFIG = tiny_config(n_layers=2, d_model=32, d_vocab=300, eps=0.1)
 MODEL = random_model(CONFIG)
 
 
@@ -106,7 +106,7 @@ def test_copy_score_by_loops():
                 for token in tokens:
                     _, cache = MODEL.run_with_cache(torch.tensor([[299, token]]))
                     x = cache["resid_post", 0][0, 1]
-                    x = (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt() * block.ln_1.weight + block.ln_1.bias
+                    x = (x - x.mean()) / (x.var(correction=0) + 0.1).sqrt() * block.ln_1.weight + block.ln_1.bias
                     out = (x @ block.attn.W_V[head] + block.attn.b_V[head]) @ block.attn.W_O[head]
                     logits = MODEL.unembed((-out if negative else out)[None, None])[0, 0]
                     hits += token in logits.topk(TOP).indices.tolist()
