@@ -18,7 +18,11 @@ METRIC = answer_metric("logit_difference", [[1], [2, 3], [4]], [[5], [6], [7, 8]
 MEAN = Ablation.mean(OTHERS)
 
 
-# An edit of resid_pre that would show if it acted twice, and one in the layer that is ablated.
+def of(effects, part):
+    """The direct effect of a part; of neurons, that of their MLP."""
+    return effects.heads[:, part.layer, part.index[0]] if part.kind == "head" else effects.mlps[:, part.layer]
+
+
 @pytest.mark.parametrize("parts", [[Part.head(0, 1), Part.head(1, 2)], [Part.mlp(1)], [Part.neurons(0, [1, 2, 3])]])
 def test_compensation_by_its_sums(parts):
     result = compensation(MODEL, TOKENS, METRIC, parts, MEAN)
@@ -31,9 +35,8 @@ def test_compensation_by_its_sums(parts):
     assert not set(parts) & {g.part for g in grown}
     assert len(grown) == 15 - sum(part.kind in ("head", "mlp") for part in parts)
     best = grown[0]
-    effects = [e.heads[:, best.part.layer, best.part.index[0]] if best.part.kind == "head" else e.mlps[:, best.part.layer]
-               for e in (result.before, result.after)]  # fmt: skip
-    assert (best.before, best.after) == pytest.approx([e.mean().item() for e in effects])
+    assert (best.before, best.after) == pytest.approx([of(e, best.part).mean().item() for e in (result.before, result.after)])
+    assert max_difference(result.lost, sum(of(result.before, part) - of(result.after, part) for part in parts)) <= 1e-12
     assert result.repaired == pytest.approx(1 - result.drop.mean().item() / result.lost.mean().item())
 
 
