@@ -175,7 +175,9 @@ class ModelStore:
 
 def n_bytes(value: Any) -> int:
     """Bytes of the tensors and arrays in a result, however deep in dataclasses, mappings and sequences."""
-    if isinstance(value, torch.Tensor | np.ndarray):
+    if isinstance(value, torch.Tensor):
+        return min(value.nbytes, value.untyped_storage().nbytes())  # an expanded one takes less than its shape says
+    if isinstance(value, np.ndarray):
         return value.nbytes
     if is_dataclass(value):
         return sum(n_bytes(getattr(value, f.name)) for f in fields(value))

@@ -1,8 +1,10 @@
 """What the attribution tab shows: a logit as the sum of what every part wrote, and which tokens it depends on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from app.evidence import Evidence
 from app.service.lens import one_token
@@ -10,14 +12,17 @@ from app.service.scripts import lens_script, script
 from app.service.staged import MOMENT, Stage, finished
 from app.service.view import View, as_numpy
 from gpt2_core.accounting import forward_flops
+from gpt2_core.activations import ActivationCache
+from gpt2_core.hooks import Watch
 from interp import attribution
 from interp.attention import pattern_names
 from interp.edits import Plan
+from interp.intervene import compile_plan
 from interp.run import Check, Run, trace
 from interp.saliency import gradient_x_input, integrated_gradients
 from interp.targets import Target, logit
 
-MOST_BYTES = 2e9  # of the activations that an attribution reads
+MOST_BYTES = 2e9  # of activations, up to which those of all positions are kept: then another position costs no further run
 STEPS = 32  # of integrated gradients
 METHODS = ("gradient", "zero", "mean", "endoftext")  # gradient x input, and integrated gradients from three baselines
 NEURONS = 20
@@ -95,7 +100,7 @@ def saliency_stage(view: View, what: Wanted, method: str, plan: Plan) -> Stage:
     passes = 3 * (1 if method == "gradient" else STEPS + 2)
 
     def compute() -> tuple[np.ndarray, Check | None]:
-        run = _run(view, plan)
+        run = View(view.store, s.but(plan=plan)).run
         if method == "gradient":
             found = gradient_x_input(view.model, run, _target(view, what), view.position)
         else:
@@ -110,21 +115,36 @@ def _target(view: View, what: Wanted) -> Target:
 
 
 def _run(view: View, plan: Plan) -> Run:
-    """The page's run with the activations that a sum needs. Raises ValueError where they would take too much memory."""
+    """The page's run with the activations that a sum needs; those of the selected position alone where all take too much memory."""
     s, cfg = view.state, view.config
     n = len(view.run)
-    needed = 4 * cfg.n_layers * n * (7 * cfg.d_model + cfg.d_mlp + cfg.n_heads * n)
-    if needed > MOST_BYTES:
-        raise ValueError(
-            f"Taking {n} tokens of {s.model} apart needs {needed / 1e9:.1f} GB of activations, {MOST_BYTES / 1e9:.0f} are allowed; shorten the prompt."
-        )
     names = ["hook_embed", "hook_pos_embed", "ln_final.hook_scale", *pattern_names(cfg.n_layers)]
     names += [f"blocks.{layer}.hook_{name}" for layer in range(cfg.n_layers) for name in PER_BLOCK]
     names += [
         f"blocks.{layer}.{name}" for layer in range(cfg.n_layers) for name in ("attn.hook_z", "attn.hook_v", "mlp.hook_post")
     ]
     key = (s.model, "attribution run", s.prompt, s.bos, plan)
+    if 4 * cfg.n_layers * n * (7 * cfg.d_model + cfg.d_mlp + cfg.n_heads * n) > MOST_BYTES:
+        return view.store.result((*key, view.position), lambda: _run_at(view, plan, names))
     return view.store.result(key, lambda: trace(view.model, s.prompt, plan, s.bos, names))
+
+
+@torch.no_grad()
+def _run_at(view: View, plan: Plan, names: list[str]) -> Run:
+    """A sum at one position reads the values of all tokens, and of everything else that position: it stands in for the others."""
+    run, at, kept = View(view.store, view.state.but(plan=plan)).run, view.position, {}
+
+    def see(name: str, x: Tensor) -> None:
+        if name.endswith("hook_v"):
+            kept[name] = x[0]
+        elif name.endswith("hook_pattern"):
+            kept[name] = x[0, :, at, None].clone().expand(x.shape[1:])
+        else:
+            kept[name] = x[0, at, None].clone().expand(x.shape[1:])
+
+    hook = Watch(set(names).__contains__, see, compile_plan(view.model, plan, view.state.bos))
+    view.model(torch.tensor([run.tokens]), hook=hook)
+    return replace(run, activations=ActivationCache(kept, view.config.n_layers, has_batch_dim=False))
 
 
 # -- what the panels hand out ---------------------------------------------------------------------------------------------------

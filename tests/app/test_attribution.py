@@ -12,7 +12,7 @@ from app.service import attribution as service
 from app.service.view import View
 from app.settings import Settings
 from app.state import TABS, PageState
-from app.store import ModelStore
+from app.store import ModelStore, n_bytes
 from app.tabs import attribution as tab
 from app.text import words
 from interp.edits import NO_EDITS, Edit, Plan
@@ -79,10 +79,21 @@ def test_saliency_is_the_slope_and_integrated_gradients_are_complete(store):
     assert len(neurons.labels) == service.NEURONS and (np.diff(np.abs(neurons.values)) <= 1e-9).all()
 
 
-def test_a_prompt_too_large_for_memory_is_told(store, monkeypatch):
-    monkeypatch.setattr(service, "MOST_BYTES", 1e3)
-    with pytest.raises(ValueError, match="shorten the prompt"):
-        service.layers(view_of(store, prompt="Another prompt"), service.Wanted(5), NO_EDITS)
+@pytest.mark.parametrize("plan", [NO_EDITS, OFF], ids=["plain", "edited"])
+def test_where_activations_take_too_much_memory_those_of_one_position_give_the_same(store, plan, monkeypatch):
+    view = view_of(store, plan=plan, position=4)
+    what = service.wanted(view, " Tom", "")
+
+    def all_panels() -> list[np.ndarray]:
+        sums = [found.values for found in (service.layers(view, what, plan), service.neurons(view, what, plan))]
+        return [*sums, service.head_table(view, what, plan)[0], service.sources(view, what, None, plan)[0]]
+
+    whole = all_panels()
+    monkeypatch.setattr(service, "MOST_BYTES", 0)
+    for ours, theirs in zip(all_panels(), whole, strict=True):
+        assert np.abs(theirs).max() > 0 and np.allclose(ours, theirs, atol=1e-5)
+    (run,) = [run for key, (run, _) in store._results.items() if key[1:2] == ("attribution run",) and key[-2:] == (plan, 4)]
+    assert n_bytes(run.activations) < 0.5 * sum(x.nbytes for x in run.activations.values())
 
 
 @pytest.mark.parametrize("minus", ["", " Sam"])
