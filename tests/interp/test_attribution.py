@@ -207,7 +207,7 @@ def test_edits_are_named_where_no_part_holds_them():
     assert by_head["edits"] == pytest.approx(heads, abs=1e-4) and by_layer["0_attn_out"] == pytest.approx(2 * heads, abs=1e-4)
     zeroed = attribution.by_source(MODEL, trace(MODEL, PROMPT, Plan((Edit.zero("z", 1, 2),)), bos=False), target)
     assert zeroed.heads[1, 2] == 0 and zeroed.edits[1, 2].item() == pytest.approx(-zeroed.values[1, 2].sum().item())
-    assert zeroed.edits.count_nonzero() == 1 or zeroed.edits.abs().sum() - zeroed.edits[1, 2].abs() < 1e-5
+    assert zeroed.edits.abs().sum() - zeroed.edits[1, 2].abs() < 1e-6
 
 
 def test_a_wrong_part_breaks_the_check():
