@@ -27,6 +27,7 @@ from gpt2_core.hooks import HookFunction, is_optional
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
 from interp.finite import last_logits
+from interp.given import each_a
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction
 from interp.run import begins_with_end
@@ -190,7 +191,7 @@ def ablation_hook(
     inner: HookFunction | None = None,
 ) -> Replace:
     """The hook of `ablate`, for runs of these tokens. inner: a hook that acts before it, in the reference runs too."""
-    for part in parts:
+    for part in each_a(Part, parts, "parts"):
         part.check(model.config)
     values = replacements(model, tokens, {part.hook_name for part in parts}, ablation, inner)
     at = chosen_positions(tokens, positions)
@@ -209,6 +210,8 @@ def replacements(
     inner: HookFunction | None = None,
 ) -> dict[str, Tensor]:
     """What takes the place of whole activations, by hook name; broadcasts to them: [prompt|1 pos|1 ...]."""
+    if not isinstance(ablation, Ablation):
+        raise ValueError(f"Expected Ablation.zero(), .mean(prompts) or .resample(prompts), got {ablation!r:.40}.")
     if ablation.reference is None:
         return {name: torch.zeros((), device=model.wte.weight.device, dtype=model.wte.weight.dtype) for name in names}
     reference = ablation.reference

@@ -152,7 +152,7 @@ def by_neuron(
         else:
             parts[f"{at}_mlp_out"] = reader(f"blocks.{at}.hook_mlp_out")
     table = torch.stack(rows)
-    chosen = table.flatten().abs().topk(min(k, table.numel())).indices
+    chosen = table.flatten().abs().topk(min(max(k, 0), table.numel())).indices
     top = table.flatten()[chosen]
     neurons = torch.stack([torch.tensor(split, device=top.device)[chosen // table.shape[1]], chosen % table.shape[1]], -1)
     parts |= {f"L{l}N{n}": value for (l, n), value in zip(neurons.tolist(), top)}

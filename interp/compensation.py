@@ -27,8 +27,9 @@ from interp.ablation import ZERO, Ablation, Part, ablation_hook
 from interp.direct import STREAM, DirectReader, edit_reads, edited_places
 from interp.edits import NO_EDITS, Plan
 from interp.finite import refuse_not_finite
+from interp.given import each_a
 from interp.intervene import compile_plan
-from interp.metrics import AnswerMetric
+from interp.metrics import AnswerMetric, metric_name
 from interp.run import Check, Provenance, begins_with_end, judged, provenance
 
 
@@ -124,7 +125,7 @@ def compensation(
     heads instead.
     """
     bos = begins_with_end(model, tokens) if bos is None else bos
-    if any(part.kind == "attn" for part in parts) or not parts:
+    if any(part.kind == "attn" for part in each_a(Part, parts, "parts")) or not parts:
         raise ValueError("Name the heads, MLPs or neurons to knock out; for an attention layer, name all of its heads.")
     inner = compile_plan(model, plan, bos)
     hook = ablation_hook(model, tokens, parts, ablation, positions, inner)
@@ -144,6 +145,10 @@ def direct_effects(
 
     plan: the edits that `hook` makes, so that those of the residual stream itself are told apart; they are not made again.
     """
+    if not isinstance(metric, AnswerMetric):
+        raise ValueError(
+            f"Expected a logit difference from `answer_metric`, which tells its direction, got {metric_name(metric)}."
+        )
     layers, places = range(model.config.n_layers), edited_places(plan, (*STREAM, "attn_out"))
     names = [f"blocks.{layer}.{site}" for layer in layers for site in ("attn.hook_z", "hook_mlp_out")]
     names += ["hook_embed", "hook_pos_embed", "ln_final.hook_scale", *edit_reads(places)]

@@ -29,6 +29,7 @@ from typing import Any
 from gpt2_core.config import GPT2Config
 from interp.edit import Edit
 from interp.edit_rules import EDITABLE, OPERATIONS, READS, plain_text
+from interp.given import each_a
 
 __all__ = ["EDITABLE", "MAX_EDITS", "NO_EDITS", "OPERATIONS", "READS", "Edit", "Plan", "plain_text"]
 
@@ -42,7 +43,7 @@ class Plan:
     edits: tuple[Edit, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edits", tuple(self.edits))
+        object.__setattr__(self, "edits", each_a(Edit, self.edits, "edits"))
         if len(self.edits) > MAX_EDITS:
             raise ValueError(f"A plan holds {MAX_EDITS} edits, got {len(self.edits)}; remove some.")
 

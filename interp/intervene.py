@@ -1,5 +1,6 @@
 """A plan of edits, compiled for one model into a hook."""
 
+import reprlib
 from collections.abc import Callable
 
 import torch
@@ -42,6 +43,8 @@ def compile_plan(model: GPT2, plan: Plan, bos: bool = True) -> PlanHook | None:
     Texts that edits read from are run once, here, through the unedited model, with `<|endoftext|>` in front where `bos` says so.
     Raises ValueError if an edit does not fit the model or its text does not fit the context.
     """
+    if not isinstance(plan, Plan):
+        raise ValueError(f"Expected a plan of edits, got {reprlib.repr(plan)}; write Plan((edit, ...)).")
     plan.check(model.config)
     applications: dict[str, list[Apply]] = {}
     for edit, source in zip(plan, sources(model, plan, bos)):

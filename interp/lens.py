@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gpt2_core.distribution import entropy, kl
 from gpt2_core.model import GPT2
+from interp.given import token_ids
 from interp.run import Check, Provenance, Run
 
 LAYER_NORMS = ("recomputed", "frozen")
@@ -103,8 +104,8 @@ def logit_lens(
     layer_norm: "recomputed" for each layer or "frozen" at the last layer's scale. translate: a tuned lens.
     """
     final = run.logits.float().log_softmax(-1)
-    if target is not None and not 0 <= target < final.shape[-1]:
-        raise ValueError(f"Token {target} is not in the vocabulary of {final.shape[-1]}; give an id in it.")
+    if target is not None:
+        (target,) = token_ids(target, final.shape[-1])
     tracked = final.argmax(-1) if target is None else torch.full((len(run),), target, device=final.device)
     rows = []
     for logits in read_rows(model, run, mid, layer_norm, translate):
@@ -133,7 +134,7 @@ def _frozen(model: GPT2, resid: Tensor, scale: Tensor) -> Float[Tensor, "pos d_v
 
 
 def _row(logprobs: Tensor, tracked: Tensor, k: int) -> tuple[Tensor, ...]:
-    top = logprobs.topk(k, dim=-1)
+    top = logprobs.topk(min(k, logprobs.shape[-1]), dim=-1)
     own = logprobs.gather(-1, tracked[:, None])
     return top.indices, top.values.exp(), entropy(logprobs) / math.log(2), own[:, 0].exp(), (logprobs > own).sum(-1)
 

@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core import distribution
+from interp.given import token_ids
 
 Ids = int | Sequence[int]
 MetricFunction = Callable[[Tensor], Tensor]  # a Metric, an AnswerMetric, or any function [row d_vocab] -> [row]
@@ -240,7 +241,7 @@ def _precise(x: Tensor) -> Tensor:
 
 
 def _ids(ids: Ids) -> tuple[int, ...]:
-    given = (ids,) if isinstance(ids, int) else tuple(int(i) for i in ids)
+    given = token_ids(ids)
     if not given or min(given) < 0:
         raise ValueError(f"A metric needs token ids from 0, got {list(given)}.")
     return given

@@ -20,13 +20,13 @@ Sources: Vig et al. 2020, 2004.12265; Meng et al. 2022, 2202.05262; Wang et al. 
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from gpt2_core.model import GPT2
 from interp.edits import NO_EDITS, Plan
 from interp.metrics import MetricFunction
-from interp.run import prompt_ids
+from interp.run import Prompt, prompt_ids
 from interp.sweep_cells import COMPONENTS, OF_HEADS, Cell
 from interp.sweep_cost import Estimate, estimate
 from interp.sweep_run import Mode, Prepared, Sweep
@@ -46,20 +46,13 @@ __all__ = [
     "token_pair",
 ]
 
-Prompt = str | Sequence[int] | Int[Tensor, "..."]  # a text, ids, or a tensor of ids [pos] or [1 pos]
-
 
 def token_pair(model: GPT2, clean: Prompt, corrupted: Prompt, bos: bool = True) -> tuple[list[int], list[int]]:
     """The ids of two prompts; a text gets `<|endoftext|>` in front where `bos` says so, ids are taken as they are.
 
     Raises ValueError where they cannot be patched into each other: different lengths, or no difference at all.
     """
-    pair = []
-    for prompt in (clean, corrupted):
-        if isinstance(prompt, Tensor) and prompt.ndim == 2 and len(prompt) != 1:
-            raise ValueError(f"A sweep takes one pair of prompts, got {len(prompt)} rows; sweep each pair with its own metric.")
-        ids = prompt.flatten().tolist() if isinstance(prompt, Tensor) else prompt
-        pair.append(prompt_ids(model, ids, bos and isinstance(ids, str)))
+    pair = [prompt_ids(model, prompt, bos and isinstance(prompt, str)) for prompt in (clean, corrupted)]
     a, b = (len(ids) for ids in pair)
     if a != b:
         raise ValueError(f"The clean prompt has {a} tokens and the corrupted one {b}; patching needs equal lengths.")

@@ -32,6 +32,7 @@ from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
 from interp.edits import NO_EDITS, Plan
 from interp.fused import fused
+from interp.given import each_a
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, metric_name
 from interp.patching import Prompt, token_pair
@@ -103,7 +104,13 @@ def sweep(
     Raises ValueError for heads that do not exist, and for "direct" and "linear" under edits of the residual stream.
     """
     paths = _Paths(
-        model, token_pair(model, original_tokens, new_tokens, bos), metric, tuple(receivers), method, positions, plan
+        model,
+        token_pair(model, original_tokens, new_tokens, bos),
+        metric,
+        each_a(Receiver, receivers, "receivers"),
+        method,
+        positions,
+        plan,
     )
     if senders is not None:
         values = paths.values([tuple(senders)])[0]

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gpt2_core.distribution import entropy, taken
+from interp.given import token_ids
 from interp.run import Check, Provenance, Run
 
 
@@ -67,8 +68,8 @@ def next_tokens(run: Run, position: int = -1, k: int = 20) -> NextTokens:
 
 
 def probability_of(run: Run, ids: list[int], position: int = -1) -> Float[Tensor, " n"]:
-    """The next-token probabilities of given ids after a position, for comparing runs."""
-    return probabilities(run, position)[torch.tensor(ids, dtype=torch.long)]
+    """The next-token probabilities of given ids after a position, for comparing runs. Raises ValueError for ids that are none."""
+    return probabilities(run, position)[list(token_ids(ids, run.logits.shape[-1]))]
 
 
 def token_statistics(run: Run) -> TokenStatistics:

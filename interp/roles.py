@@ -34,6 +34,7 @@ from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id
 from interp.edits import NO_EDITS, Plan
 from interp.finite import last_logits, refuse_not_finite
+from interp.given import token_ids
 from interp.heads import repeated_random_tokens, scores
 from interp.intervene import compile_plan
 from interp.run import Provenance, provenance
@@ -181,7 +182,7 @@ def _copied(
     model: GPT2, tokens: Sequence[int], targets: Sequence[Sequence[int]], sign: float, plan: Plan
 ) -> list[Float[Tensor, "layer head"]]:
     """For each list of targets, the share of tokens whose target is among the head's TOP."""
-    rows = torch.tensor([[end_id(model), token] for token in tokens])
+    rows = torch.tensor([[end_id(model), token] for token in token_ids(tokens)])
     name = "blocks.0.hook_resid_post"
     hook = compile_plan(model, plan, True)
     _, cache = model.run_with_cache(rows, name, return_type=None, hook=hook, stop_at_layer=1)

@@ -1,5 +1,6 @@
 """One forward pass and everything worth keeping of it: `trace` -> frozen `Run`."""
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -16,7 +17,10 @@ from gpt2_core.model import GPT2
 from gpt2_core.streaming import end_id, whole_text, words_of
 from interp.edits import NO_EDITS, Plan
 from interp.finite import refuse_not_finite
+from interp.given import token_ids
 from interp.intervene import compile_plan
+
+Prompt = str | Sequence[int] | Int[Tensor, "..."]  # a text, ids, or a tensor of ids [pos] or [1 pos]
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,10 @@ def begins_with_end(model: GPT2, tokens: Int[Tensor, "*prompt pos"]) -> bool:
 
     Raises ValueError where there are no tokens.
     """
+    if not isinstance(tokens, Tensor):
+        raise ValueError(
+            f"Expected a tensor of token ids, a row a prompt, got {reprlib.repr(tokens)}; use model.to_tokens(text)."
+        )
     if not tokens.numel():
         raise ValueError(f"The prompts are empty (token ids of shape {list(tokens.shape)}); give at least one token.")
     return bool((tokens[..., 0] == end_id(model)).all())
@@ -129,12 +137,16 @@ def of_weights(model: GPT2) -> Provenance:
     return provenance(model, NO_EDITS, bos=False)
 
 
-def prompt_ids(model: GPT2, prompt: str | Sequence[int], bos: bool) -> list[int]:
+def prompt_ids(model: GPT2, prompt: Prompt, bos: bool) -> list[int]:
     """Token ids of a prompt, `<|endoftext|>` in front where asked. Raises ValueError if nothing is left, or too much is."""
     if isinstance(prompt, str) and model.tokenizer is None:
         raise ValueError(f"{model.config.model_name} has no tokenizer to read a text with; give token ids.")
-    ids = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-    ids = [end_id(model)] * bos + ids
+    if isinstance(prompt, Tensor) and prompt.ndim == 2:
+        if len(prompt) != 1:
+            raise ValueError(f"Expected one prompt, got {len(prompt)} rows of token ids; give each alone.")
+        prompt = prompt[0]
+    ids = model.tokenizer.encode(prompt) if isinstance(prompt, str) else token_ids(prompt)
+    ids = [end_id(model)] * bos + list(ids)
     if not ids:
         raise ValueError("The prompt is empty; type some text, or put <|endoftext|> in front.")
     if len(ids) > model.config.n_ctx:
@@ -145,14 +157,14 @@ def prompt_ids(model: GPT2, prompt: str | Sequence[int], bos: bool) -> list[int]
 @torch.no_grad()
 def trace(
     model: GPT2,
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     plan: Plan = NO_EDITS,
     bos: bool = True,
     names_filter: Any = None,
 ) -> Run:
     """Runs a prompt and keeps what happened.
 
-    prompt: a text, or token ids (then `bos` adds one in front all the same). plan: edits in force. names_filter: which activations
+    prompt: a text, or token ids [pos] or [1 pos] (then `bos` adds one in front all the same). plan: edits in force. names_filter: which activations
     to keep, as for `run_with_cache`; None keeps all that cost nothing extra. Raises ValueError for a prompt that is empty or longer
     than the context, for a plan that does not fit the model, and where the output is not finite.
     """

@@ -38,6 +38,7 @@ from interp.changes import Change, ChangeHook, chosen, site
 from interp.directions import Contrast, contrast, mean_difference
 from interp.edits import NO_EDITS, Plan
 from interp.finite import last_logits
+from interp.given import each_a
 from interp.intervene import compile_plan
 from interp.run import Check, Provenance, prompt_ids, provenance
 
@@ -193,6 +194,7 @@ def steering_hook(model: GPT2, operations: Sequence[Operation], plan: Plan = NO_
 
     Raises ValueError for an operation that does not fit the model.
     """
+    operations = each_a(Operation, operations, "operations")
     changes: list[tuple[str, Change]] = [(op.hook_name(model), op.change) for op in operations]
     return ChangeHook(changes, compile_plan(model, plan, bos))
 
@@ -217,7 +219,7 @@ def before_after(
     Raises ValueError for operations that do not fit the model, a contrast longer than the prompt, and a text that would slide out of
     the context, where positions change their meaning.
     """
-    ids = prompt_ids(model, prompt, bos)
+    ids, steered = prompt_ids(model, prompt, bos), steering_hook(model, operations, plan, bos)
     longest = max((len(op.contrast.vectors) for op in operations if isinstance(op, AddContrast)), default=0)
     if longest > len(ids):
         raise ValueError(
@@ -227,7 +229,7 @@ def before_after(
         raise ValueError(
             f"A prompt of {len(ids)} tokens and {max_new_tokens} new ones exceed the context of {model.config.n_ctx}; shorten one."
         )
-    plain, steered = compile_plan(model, plan, bos), steering_hook(model, operations, plan, bos)
+    plain = compile_plan(model, plan, bos)
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     p, q = (last_logits(model, torch.tensor([ids]), hook)[0].float().log_softmax(-1) for hook in (plain, steered))
     texts = [generate(model, ids, hook=hook, seed=seed, n=n, **settings) for hook in (plain, steered)]

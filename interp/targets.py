@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpt2_core.model import GPT2
 from gpt2_core.streaming import words_of
+from interp.given import token_ids
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,8 @@ class Target:
 @torch.no_grad()
 def logit(model: GPT2, token: int, minus: int | Literal["mean"] | None = None) -> Target:
     """The logit of a token, its difference to another token's, or (`minus="mean"`) to the mean over the vocabulary."""
-    given = [token] + [minus] * isinstance(minus, int)
-    if outside := [id for id in given if not 0 <= id < model.config.d_vocab]:
-        raise ValueError(f"Token {outside[0]} is not in the vocabulary of {model.config.d_vocab}; give ids in it.")
+    given = token_ids([token] + [minus] * (minus not in (None, "mean")), model.config.d_vocab)
+    token, minus = given[0], given[1] if len(given) == 2 else minus
     weight, bias = model.W_U.detach(), model.b_U.detach()
     vector, offset = weight[:, token].double(), bias[token].double()
     if minus is not None:

@@ -29,6 +29,7 @@ from gpt2_core.model import GPT2
 from interp.ablation import Replace
 from interp.edits import NO_EDITS, Plan
 from interp.finite import last_logits, refuse_not_finite
+from interp.given import token_ids
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, probability
 from interp.run import Provenance, begins_with_end, position_in, provenance
@@ -141,8 +142,8 @@ def causal_trace(
     window: for mlp_out and attn_out, how many layers around the layer are restored together. Raises ValueError for what does not
     fit.
     """
-    noise = noise or draw_noise(model, subject[1] - subject[0])
-    ids = torch.as_tensor(tokens, dtype=torch.long)
+    ids = torch.tensor(token_ids(tokens), dtype=torch.long)
+    noise = noise or draw_noise(model, max(subject[1] - subject[0], 1))  # a subject of no tokens is refused below
     bos = begins_with_end(model, ids) if bos is None else bos
     steps = list(trace_steps(model, ids, subject, metric, component, window, noise, plan, bos, rows))
     values = torch.cat([step.values for step in steps]).view(model.config.n_layers, len(ids), len(noise.samples))

@@ -31,6 +31,7 @@ from torch import Tensor
 from gpt2_core.hooks import Tap
 from gpt2_core.model import GPT2
 from interp.folding import centred, read_through
+from interp.given import token_ids
 from interp.run import Provenance, check_place, of_weights
 
 Circuit = Literal["OV", "QK"]
@@ -167,7 +168,7 @@ def token_row(
 ) -> Ends:
     """OV: the outputs that reading `token` raises and lowers most. QK: the keys that `token`, as query, likes most and least."""
     left, right = factors(model, layer, head, circuit, folded, first_mlp)
-    return _ends(right @ left[_within(token, model.config.d_vocab, "token")], k)
+    return _ends(right @ left[token_ids(token, model.config.d_vocab)[0]], k)
 
 
 @torch.no_grad()

@@ -210,7 +210,7 @@ def test_texts_tokens_and_provenance():
     [
         ({"corrupted_tokens": CORRUPTED[0, :5]}, "equal lengths"),
         ({"corrupted_tokens": CLEAN}, "the same"),
-        ({"corrupted_tokens": CORRUPTED.expand(2, -1)}, "one pair"),
+        ({"corrupted_tokens": CORRUPTED.expand(2, -1)}, "one prompt"),
         ({"component": "resid"}, "resid_pre"),
         ({"by_position": True}, "by_position is for"),
         ({"component": "neurons", "n_groups": 0}, "n_groups"),

@@ -237,5 +237,5 @@ def test_what_is_not_there():
         top_pairs(RAW, 0, 4)
     with pytest.raises(ValueError, match="Layer 3 does not exist"):
         weights.neuron_effect(RAW, 3, 0)
-    with pytest.raises(ValueError, match="no token 151"):
+    with pytest.raises(ValueError, match="Token 151 is not"):
         weights.token_row(RAW, 0, 0, 151)
