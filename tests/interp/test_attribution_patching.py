@@ -152,6 +152,9 @@ def test_what_cannot_be_previewed():
     guess, exact = preview(MODEL, CLEAN, CORRUPTED, METRIC, "z"), patching.sweep(MODEL, CLEAN, CORRUPTED, METRIC, "q")
     with pytest.raises(ValueError, match="two of the same"):
         false_negatives(guess, exact)
+    constant = lambda logits: 0 * logits[:, 0]  # noqa: E731
+    with pytest.raises(ValueError, match="no difference to bring back"):
+        false_negatives(preview(MODEL, CLEAN, CORRUPTED, constant), patching.sweep(MODEL, CLEAN, CORRUPTED, constant))
     with pytest.raises(ValueError, match="above 0"):
         false_negatives(preview(MODEL, CLEAN, CORRUPTED, METRIC, "q"), exact, threshold=0.0)
     for arguments, message in (

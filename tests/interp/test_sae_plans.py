@@ -134,6 +134,11 @@ def test_a_model_and_its_list_do_not_hold_each_other(model):
         _ = known["of heads/layer 0"]
 
 
+def test_a_name_without_an_end_is_read_as_its_file_says(model, tmp_path):
+    folder(tmp_path / "a", {**OLD, "model_from_pretrained_kwargs": {"center_writing_weights": True}})
+    assert Autoencoders(tmp_path, model)["a"].centred
+
+
 def test_the_list_and_what_is_held(model, monkeypatch):
     known = model.autoencoders
     assert list(known) == [n + end for n in ("stream", "of heads/layer 0") for end in ("", CENTRED)] and len(known) == 4

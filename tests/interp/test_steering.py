@@ -29,10 +29,16 @@ TOKENS = torch.tensor([[199, 5, 17, 99, 3, 60]])
 D = torch.randn(32, generator=torch.Generator().manual_seed(3))
 UNIT = D / D.norm()
 CONTRAST = contrast(SMALL, [7, 8, 9], [7, 2, 1], 1)
+BARE = contrast(SMALL, [7, 8], [2, 1], 1, bos=False)  # differs from its first token on
 
 
 def add_contrast(x):
     x[:, :4] += 5 * CONTRAST.vectors
+    return x
+
+
+def add_bare(x):
+    x[:, :2] += 5 * BARE.vectors
     return x
 
 
@@ -54,6 +60,7 @@ def add_at(x):
 
 CASES = {
     "contrast": (AddContrast(CONTRAST, 5), "blocks.1.hook_resid_pre", add_contrast),
+    "contrast without a first token in common": (AddContrast(BARE, 5), "blocks.1.hook_resid_pre", add_bare),
     "add": (AddDirection(0, D, -3.0, "resid_post"), "blocks.0.hook_resid_post", lambda x: x - 3 * D),
     "add at positions": (AddDirection(1, D, 2, positions=(1, 4)), "blocks.1.hook_resid_pre", add_at),
     "project out": (ProjectOut(1, D), "blocks.1.hook_resid_pre", lambda x: clamp(x, 0.0)),
@@ -86,7 +93,7 @@ def test_operation_equals_the_change_by_hand_and_acts_while_generating(case):
 @torch.no_grad()
 def test_before_and_after():
     ids = TOKENS[0, 1:].tolist()
-    operations = [ProjectOut(0, D), ClampDirection(1, D, 2.0), ClampNeuron(1, 5, -1.0)]
+    operations = [ProjectOut(0, D), ClampDirection(1, D, 2.0), ClampNeuron(1, 0, -1.0)]
     plan = Plan((Edit.zero("z", 0, 1),))
     found = before_after(SMALL, ids, operations, plan=plan, max_new_tokens=6, seed=4, n=2)
     again = before_after(SMALL, ids, [], plan=plan, max_new_tokens=6, seed=4, n=2)
@@ -101,6 +108,9 @@ def test_before_and_after():
 def test_a_check_fails_where_a_later_operation_undoes_an_earlier_one():
     found = before_after(SMALL, [5, 6], [ProjectOut(1, D), AddDirection(1, D, 3.0)], max_new_tokens=1)
     assert [check.holds for check in found.checks] == [False]
+    for first, last in ((3.0, 1.0), (1.0, 3.0)):
+        found = before_after(SMALL, [5, 6], [ClampNeuron(0, 17, first), ClampNeuron(0, 17, last)], max_new_tokens=1)
+        assert [check.holds for check in found.checks] == [False, True] and found.checks[0].residual == 2
 
 
 @torch.no_grad()
@@ -139,6 +149,8 @@ def test_mean_difference_by_hand_and_as_an_edit():
         ([ProjectOut(0, D[:5])], "32 numbers"),
         ([ClampDirection(0, 0 * D, 1.0)], "not all 0"),
         ([ClampNeuron(0, 128, 1.0)], "L0N128"),
+        ([ClampNeuron(0, -1, 1.0)], "L0N-1"),
+        ([ClampNeuron(2, 0, 1.0)], "L2N0"),
         ([AddDirection(0, D, component="z")], "residual stream"),
         ([AddContrast(CONTRAST, 1)], "contrast has 4 tokens"),
     ],
