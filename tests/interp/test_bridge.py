@@ -9,7 +9,7 @@ from interp.bridge import from_hf, from_transformer_lens, to_hf, to_transformer_
 from interp.folding import STEPS, FoldedGPT2, fold
 
 CONFIG = tiny_config(d_model=32, d_vocab=101, n_ctx=32, eps=0.1)
-UNTIED = tiny_config(d_model=32, d_vocab=101, n_ctx=32, tied=False)
+UNTIED = tiny_config(d_model=32, d_vocab=101, n_ctx=32, tied=False, d_mlp=100)
 RAW = random_model(CONFIG)
 MODELS = {"raw": RAW, "untied": random_model(UNTIED), "folded": fold(RAW), "double": random_model(CONFIG).double()}
 TOKENS = some_tokens(CONFIG)

@@ -7,7 +7,7 @@ from helpers import max_difference, random_model, tiny_config
 from gpt2_core.tokenizer import Tokenizer
 from interp.edits import Edit, Plan
 from interp.intervene import compile_plan
-from interp.neurons import EDGES, activations_at, contexts, top_activations, top_activations_stream
+from interp.neurons import EDGES, _counts, activations_at, contexts, top_activations, top_activations_stream
 
 MODEL = random_model(tiny_config(n_layers=2, d_model=16, d_vocab=200, n_ctx=32))
 TEXT = torch.randint(0, 199, (53,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -45,6 +45,11 @@ def test_the_histogram_counts_every_token_once():
         ends = [*EDGES[1:], float("inf")]
         counts = [sum(low <= x < high for x in column) for low, high in zip([-float("inf"), *EDGES[1:]], ends)]
         assert found.histogram[neuron].tolist() == counts and sum(counts) == 53
+
+
+def test_an_edge_belongs_to_the_bin_above_it():
+    counts = _counts(torch.tensor([[edge] for edge in EDGES[1:]]))
+    assert counts.tolist() == [[0] + [1] * (len(EDGES) - 1)]
 
 
 def test_every_neuron_at_one_position():

@@ -123,6 +123,7 @@ def test_contrast_is_aligned_from_the_front_and_padded_with_spaces():
     minus = trace(MODEL, ids).activations["resid_post", 1]
     assert max_difference(found.vectors, plus - minus) <= 1e-5
     assert found.vectors[0].abs().max() == 0 and found.norms[1] > 0
+    assert found.norms.tolist() == pytest.approx([vector.norm().item() for vector in found.vectors])
     both = torch.cat([plus[1:], minus[1:]]).norm(dim=-1).mean().item()
     assert found.typical_norm == pytest.approx(both, rel=1e-4)
 
@@ -138,8 +139,9 @@ def test_mean_difference_by_hand_and_as_an_edit():
         for ops, p in (([], edit), ([AddDirection(1, one, 4.0)], Plan()))
     )
     assert by_plan.after.ids == by_hook.after.ids
-    with pytest.raises(ValueError, match="lists of texts"):
-        mean_difference(MODEL, "angry", ["calm"], 1)
+    for plus, minus in (("angry", ["calm"]), (["angry"], "calm"), ([], ["calm"]), (["angry"], [])):
+        with pytest.raises(ValueError, match="lists of texts"):
+            mean_difference(MODEL, plus, minus, 1)
 
 
 @pytest.mark.parametrize(

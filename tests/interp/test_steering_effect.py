@@ -73,6 +73,9 @@ def test_a_direction_is_measured_where_it_is_added():
     assert max_difference(found.vectors[0], angry - calm) <= 1e-6
     x = trace(MODEL, PROMPT, PLAN).activations["resid_pre", 1]
     assert found.residual == pytest.approx(sum(row.norm().item() for row in x[1:]) / (len(x) - 1), rel=1e-5)
+    for short, first in (("", 0), (" calm", 1)):  # the first token's residual is far longer: left out where there is another
+        x0 = trace(MODEL, short).activations["resid_pre", 1][first]
+        assert aim(MODEL, short, ADD).residual == pytest.approx(x0.norm().item(), rel=1e-5)
     unit = (angry - calm) / (angry - calm).norm()
     assert max_difference(found.along, torch.stack([row @ unit for row in x])) <= 1e-5
     gain = MODEL.ln_f.weight
