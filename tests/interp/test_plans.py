@@ -157,6 +157,18 @@ def test_edits_of_directions_and_neurons_in_words():
     assert Edit.contrast("resid_pre", 1, text="a", minus="b", value=5).describe() == "resid_pre L1 + 5 'a' - 'b'"
     plan = Plan((neuron, Edit.clamp_neuron(1, 300, 3.0)))
     assert plan.fitting(CONFIG) == Plan((neuron,))
+    first = Plan((Edit.zero("z", 0, 0), Edit.clamp_neuron(0, 0, 3.0)))
+    assert first.check(CONFIG) == first == first.fitting(CONFIG)
+
+
+@pytest.mark.parametrize("lines", [{}, {"lines": True}])
+@pytest.mark.parametrize(
+    ("op", "make", "value"),
+    [("add", Edit.add, {"value": 2.0}), ("project", Edit.project, {}), ("clamp", Edit.clamp, {"value": 2.0})],
+)
+def test_an_edit_holds_all_that_it_is_made_of(op, make, value, lines):
+    given = {"positions": (1, 2), "text": "a", "minus": "b", **value, **lines}
+    assert make("z", 1, 3, **given) == Edit(op, "z", 1, 3, **given)
 
 
 def test_half_surrogates_in_texts_can_be_written():
