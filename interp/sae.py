@@ -1,9 +1,10 @@
 """Sparse autoencoders: an activation as a sum of a few of many learned directions ("features").
 
-    features = relu((x - b_dec) W_enc + b_enc),      reconstruction = features W_dec + b_dec
+    features = f((x - b_dec) W_enc + b_enc),      reconstruction = features W_dec + b_dec       (`interp.autoencoder`)
 
-`load` reads a folder of the SAELens layout, cfg.json and sae_weights.safetensors. Supported is the architecture "standard" (ReLU) without
-activation normalisation; gated, JumpReLU, top-k, batch top-k and Matryoshka autoencoders, transcoders and normalised inputs are not.
+`load` reads a folder of the SAELens layout, cfg.json and sae_weights.safetensors. Read are the architectures "standard" (ReLU), "topk" and
+"jumprelu" (as which batch top-k and Matryoshka ones are released), of activations as they are or normalised by their LayerNorm or
+length; gated ones and transcoders are not, nor those of another normalisation, whose factor is not in the folder.
 
 A feature is edited at the autoencoder's hook. The reconstruction is never exact, so the edit adds only the difference that the
 edited feature makes, (new - old) * W_dec[feature], and what the autoencoder misses stays as it was; `replace=True` puts the
@@ -34,83 +35,26 @@ from torch import Tensor
 
 from gpt2_core.hooks import hook_names
 from gpt2_core.model import GPT2
-from interp.changes import ChangeHook, chosen
-from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
+from interp.autoencoder import NORMALISATIONS, SAE, FeatureEdit, side_by_side
+from interp.changes import ChangeHook
+from interp.edits import EDITABLE, NO_EDITS, Plan
 from interp.intervene import compile_plan
 from interp.run import Provenance, Run
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 CENTRED = " (centred)"  # behind a name: to be read with centred=True
+TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
 DEPTH, MOST, KEPT = 3, 200, 4  # folders looked into, autoencoders listed, and held in memory
-UNSUPPORTED = (
-    "only standard (ReLU) autoencoders without activation normalisation can be read, not gated, JumpReLU, top-k, batch top-k "
-    "or Matryoshka ones, nor transcoders"
-)
-
-
-@dataclass(frozen=True)
-class SAE:
-    """A standard sparse autoencoder. hook_name: where it reads; z with its heads side by side.
-
-    b_dec_first: b_dec is subtracted before encoding. centred: the mean over d_in is taken away before.
-    """
-
-    W_enc: Float[Tensor, "d_in d_sae"]
-    b_enc: Float[Tensor, " d_sae"]
-    W_dec: Float[Tensor, "d_sae d_in"]
-    b_dec: Float[Tensor, " d_in"]
-    hook_name: str
-    b_dec_first: bool = True
-    centred: bool = False
-    model_name: str = ""
-    source: str = ""
-
-    @property
-    def d_sae(self) -> int:
-        return len(self.b_enc)
-
-    def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
-        """Feature activations, at least 0."""
-        x = self._input(x)
-        return torch.relu((x - self.b_dec if self.b_dec_first else x) @ self.W_enc + self.b_enc)
-
-    def decode(self, features: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
-        """The reconstruction (of the centred activation where `centred`)."""
-        return features @ self.W_dec + self.b_dec
-
-    def check_feature(self, feature: int) -> None:
-        """Raises ValueError for a feature that is not there."""
-        if not 0 <= feature < self.d_sae:
-            raise ValueError(f"Feature {feature} does not exist, the autoencoder has 0..{self.d_sae - 1}.")
-
-    def edited(
-        self, x: Tensor, queries: Int[Tensor, "batch query"], edits: Sequence["FeatureEdit | Edit"], replace: bool = False
-    ) -> Tensor:
-        """An activation [batch query ...] with the features of `edits` set or scaled; replace: see `feature_hook`."""
-        flat = _flat(x, batched=True)
-        old = self.encode(flat)
-        new = old.clone()
-        for edit in edits:
-            value = torch.full_like(new[..., edit.feature], edit.value)
-            value = new[..., edit.feature] * value if edit.op == "scale" else value
-            new[..., edit.feature] = torch.where(chosen(queries, edit.positions), value, new[..., edit.feature])
-        if replace:
-            mean = flat.to(new).mean(-1, keepdim=True) if self.centred else 0.0
-            return (self.decode(new) + mean).to(x).view_as(x)
-        return (flat.to(new) + (new - old) @ self.W_dec).to(x).view_as(x)
-
-    def _input(self, x: Tensor) -> Tensor:
-        x = x.to(self.W_enc)
-        return x - x.mean(-1, keepdim=True) if self.centred else x
+UNSUPPORTED = "only standard, topk and jumprelu autoencoders can be read, plain or with a normalisation by layer_norm or constant_norm_rescale"
 
 
 @dataclass(frozen=True)
 class Reading:
     """What an autoencoder sees in a run. features: Float [pos d_sae].
 
-    error: Float [pos], the norm of what the reconstruction misses over the norm of the activation; unexplained: the share of
-    variance over positions (the first left out) that it misses, 0 for a perfect one, 1 for one that knows only the mean; NaN for
-    fewer than three positions, which have no variance to speak of.
+    error: Float [pos], the norm of what the reconstruction misses over the norm of the activation (less its mean, where that is taken
+    away first); unexplained: the share of variance over positions (the first left out) that it misses, 0 for a perfect one, 1 for one
+    that knows only the mean; NaN for fewer than three positions, which have no variance to speak of.
     active: Float [pos], features above 0.
     """
 
@@ -127,20 +71,6 @@ class Reading:
         return best.indices, best.values
 
 
-@dataclass(frozen=True)
-class FeatureEdit:
-    """One feature is set to `value`, or multiplied by it with op "scale"; positions: None is every position."""
-
-    feature: int
-    value: int | float
-    op: str = "set"
-    positions: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.op not in ("set", "scale"):
-            raise ValueError(f"A feature can be changed by 'set' or 'scale', got {self.op!r}.")
-
-
 def load(folder: str | Path, model: GPT2, centred: bool | None = None) -> SAE:
     """An autoencoder from a SAELens folder, on the model's device, checked to fit the model.
 
@@ -154,15 +84,26 @@ def load(folder: str | Path, model: GPT2, centred: bool | None = None) -> SAE:
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder} is no SAELens folder with {CONFIG} and {WEIGHTS} ({error}).") from error
     cfg = {**cfg, **(cfg.get("metadata") or cfg.get("meta") or {})}
-    _check_kind(cfg, tensors, folder)
+    activation = _kind(cfg, tensors, folder)
     kwargs = cfg.get("model_from_pretrained_kwargs") or {}
+    W_enc, b_enc, W_dec, b_dec = (tensors[name].float() for name in TENSORS)
+    if cfg.get("rescale_acts_by_decoder_norm"):  # the same features and reconstruction from rows of length 1
+        lengths = W_dec.norm(dim=-1)
+        W_enc, b_enc, W_dec = W_enc * lengths, b_enc * lengths, W_dec / lengths[:, None]
     sae = SAE(
-        *(tensors[name].float() for name in ("W_enc", "b_enc", "W_dec", "b_dec")),
+        W_enc,
+        b_enc,
+        W_dec,
+        b_dec,
         hook_name=cfg.get("hook_name") or cfg.get("hook_point") or "",
         b_dec_first=bool(cfg.get("apply_b_dec_to_input", True)),
         centred=bool(kwargs.get("center_writing_weights", False)) if centred is None else centred,
         model_name=cfg.get("model_name") or "",
         source=str(folder),
+        activation=activation,
+        threshold=tensors["threshold"].float() if activation == "jumprelu" else None,
+        k=_k(cfg, W_dec, folder) if activation == "topk" else None,
+        normalisation=cfg.get("normalize_activations") or "none",
     )
     _check_fit(sae, model)
     return sae
@@ -215,24 +156,39 @@ def place_of(sae: SAE) -> tuple[str, int] | None:
     return None if component is None else (component, int(layer))
 
 
-def _check_kind(cfg: dict, tensors: dict[str, Tensor], folder: Path) -> None:
-    """Raises ValueError for what `SAE` would compute wrongly."""
-    plain = {
-        "architecture": ("standard",),
-        "activation_fn": ("relu",),
-        "activation_fn_str": ("relu",),
-        "normalize_activations": ("none", False),
+def _kind(cfg: dict, tensors: dict[str, Tensor], folder: Path) -> str:
+    """Which of ACTIVATIONS it has. Raises ValueError for what `SAE` would compute wrongly."""
+    known = {
+        "architecture": ("standard", "topk", "jumprelu"),
+        "activation_fn": ("relu", "topk"),
+        "activation_fn_str": ("relu", "topk"),
+        "normalize_activations": (*NORMALISATIONS, False),
         "hook_head_index": (),
         "finetuning_scaling_factor": (False,),
     }
-    for key, allowed in plain.items():
+    for key, allowed in known.items():
         if cfg.get(key) is not None and cfg[key] not in allowed:
             raise ValueError(f"{folder / CONFIG} sets {key} to {cfg[key]!r}; {UNSUPPORTED}.")
-    expected = {"W_enc", "b_enc", "W_dec", "b_dec"}
+    given = [
+        cfg.get(key) for key in ("architecture", "activation_fn", "activation_fn_str")
+    ]  # older ones are "standard" with a "topk"
+    activation = next((name for name in ("jumprelu", "topk") if name in given), "relu")
+    expected = {*TENSORS, "threshold"} if activation == "jumprelu" else set(TENSORS)
     if set(tensors) - {"scaling_factor"} != expected:
         raise ValueError(
             f"{folder / WEIGHTS} holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}; {UNSUPPORTED}."
         )
+    if (tensors.get("scaling_factor", torch.ones(1)) != 1).any():
+        raise ValueError(f"{folder / WEIGHTS} scales its features again after training (scaling_factor); {UNSUPPORTED}.")
+    return activation
+
+
+def _k(cfg: dict, W_dec: Tensor, folder: Path) -> int:
+    """How many features a top-k autoencoder keeps."""
+    k = cfg.get("k") or (cfg.get("activation_fn_kwargs") or {}).get("k")
+    if not isinstance(k, int) or not 1 <= k <= len(W_dec):
+        raise ValueError(f"{folder / CONFIG} says k = {k!r} of {len(W_dec)} features; expected how many of them are kept.")
+    return k
 
 
 def _check_fit(sae: SAE, model: GPT2) -> None:
@@ -249,10 +205,11 @@ def _check_fit(sae: SAE, model: GPT2) -> None:
 @torch.no_grad()
 def read(sae: SAE, run: Run) -> Reading:
     """The features of a run at the autoencoder's hook, and how much of the activation they explain."""
-    x = sae._input(_flat(run.activations[sae.hook_name], batched=False))
+    x = side_by_side(run.activations[sae.hook_name], batched=False)
     features = sae.encode(x)
-    decoded = sae.decode(features)
-    missed = x - decoded
+    _, scale, shift = sae.seen(x)
+    x = x.to(features) - shift
+    missed = x - scale * sae.decode(features)
     error = missed.norm(dim=-1) / x.norm(dim=-1).clamp(min=1e-30)
     unexplained = float("nan")
     if len(x) > 2:
@@ -273,8 +230,3 @@ def feature_hook(
         sae.check_feature(edit.feature)
     change = lambda x, queries: sae.edited(x, queries, edits, replace)  # noqa: E731
     return ChangeHook([(sae.hook_name, change)], compile_plan(model, plan, bos))
-
-
-def _flat(x: Tensor, batched: bool) -> Tensor:
-    """Heads side by side: [... pos head d_head] -> [... pos d_model]; anything else as it is."""
-    return x.flatten(-2) if x.ndim == (4 if batched else 3) else x

@@ -106,6 +106,49 @@ def test_features_are_edited_while_generating(tmp_path):
     assert list(generate(MODEL, list(RUN.tokens), max_new_tokens=4, hook=hook, stop_ids=()).ids) == ids[len(RUN) :]
 
 
+KINDS = {
+    "topk as OpenAI's": {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 4}, "normalize_activations": "layer_norm"},
+    "topk of long rows": {"architecture": "topk", "k": 3, "rescale_acts_by_decoder_norm": True, "apply_b_dec_to_input": False},
+    "jumprelu": {"architecture": "jumprelu", "normalize_activations": "constant_norm_rescale"},
+    "jumprelu, centred": {"architecture": "jumprelu", "model_from_pretrained_kwargs": {"center_writing_weights": True}},
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_by_hand(tmp_path, kind):
+    """Position by position, feature by feature, in the order of SAELens' `process_sae_in`, `encode` and `decode`."""
+    cfg = {**OLD, **KINDS[kind]}
+    w = folder(tmp_path, cfg, **{"threshold": torch.linspace(0, 2, 50)} if "jumprelu" in kind else {})
+    sae, x = load(tmp_path, MODEL), RUN.activations[cfg["hook_name"]]
+    found, long = read(sae, RUN), cfg.get("rescale_acts_by_decoder_norm", False)
+    rebuilt, pushed = [], []
+    for i, row in enumerate(x):
+        mean = row.mean() if "centred" in kind or "OpenAI" in kind else 0.0
+        row = row - mean
+        std = (row.pow(2).sum() / 31).sqrt() if "OpenAI" in kind else row.norm() / 32**0.5 if kind == "jumprelu" else 1.0
+        given = row / (std + 1e-5) if "OpenAI" in kind else row / std
+        before = (given - w["b_dec"] * cfg["apply_b_dec_to_input"]) @ w["W_enc"] + w["b_enc"]
+        lengths = w["W_dec"].pow(2).sum(-1).sqrt() if long else torch.ones(50)
+        before = before * lengths
+        if "topk" in kind:
+            limit = sorted(before.tolist())[-sae.k]
+            features = torch.tensor([max(v, 0.0) if v >= limit else 0.0 for v in before.tolist()])
+        else:
+            features = torch.tensor([v if v > max(t, 0.0) else 0.0 for v, t in zip(before.tolist(), w["threshold"].tolist())])
+        assert max_difference(found.features[i], features) <= 1e-4
+        assert 0 < found.active[i] == (features > 0).sum() < 40
+        rebuilt.append((features / lengths) @ w["W_dec"] + w["b_dec"])
+        rebuilt[-1] = rebuilt[-1] * std + mean
+        assert found.error[i].item() == pytest.approx(((row + mean - rebuilt[-1]).norm() / row.norm()).item(), rel=1e-3)
+        pushed.append((2.5 - features[7]) * w["W_dec"][7] / lengths[7] * std)
+    for replace, wanted in ((False, x + torch.stack(pushed)), (True, torch.stack(rebuilt) + torch.stack(pushed))):
+        hook = feature_hook(MODEL, sae, [FeatureEdit(7, 2.5)], replace=replace)
+        expected = MODEL.run_with_hooks(TOKENS, fwd_hooks=[(sae.hook_name, lambda x, hook, wanted=wanted: wanted[None])])
+        assert max_difference(MODEL(TOKENS, hook=hook), expected) <= 1e-3
+        assert max_difference(expected, RUN.logits[None]) > 1e-2
+
+
 def test_centred_can_be_said_by_the_caller(tmp_path):
     folder(tmp_path, OLD)
     shifted = RUN.activations["blocks.1.hook_resid_pre"] + 5
@@ -118,10 +161,12 @@ def test_centred_can_be_said_by_the_caller(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "jumprelu"}, "only standard"),
+        ({"architecture": "jumprelu"}, "threshold"),
         ({"architecture": "gated"}, "only standard"),
-        ({"activation_fn_str": "topk"}, "only standard"),
-        ({"normalize_activations": "layer_norm"}, "normalisation"),
+        ({"activation_fn_str": "topk"}, "k = None of 50"),
+        ({"architecture": "topk", "k": 51}, "k = 51 of 50"),
+        ({"normalize_activations": "expected_average_only_in"}, "normalisation"),
+        ({"normalize_activations": True}, "normalisation"),
         ({"hook_name": "blocks.7.hook_resid_pre"}, "does not have"),
         ({"hook_name": "blocks.0.mlp.hook_post"}, "128"),
         ({"hook_name": "blocks.0.attn.hook_pattern"}, "no vector"),
@@ -136,6 +181,9 @@ def test_what_cannot_be_read_is_refused(tmp_path, change, message):
 def test_other_tensors_missing_files_and_wrong_edits_are_refused(tmp_path):
     folder(tmp_path, OLD, threshold=torch.ones(50))
     with pytest.raises(ValueError, match="threshold"):
+        load(tmp_path, MODEL)
+    folder(tmp_path, OLD, scaling_factor=2 * torch.ones(50))
+    with pytest.raises(ValueError, match="scaling_factor"):
         load(tmp_path, MODEL)
     with pytest.raises(ValueError, match="no SAELens folder"):
         load(tmp_path / "nowhere", MODEL)
