@@ -54,6 +54,9 @@ def test_a_greedy_search_shows_how_far_it_is_and_can_be_left():
     search.close()
     with pytest.raises(ValueError, match="1 to 12 heads away, got steps=13"):
         next(greedy_knock_out(MODEL, TOKENS, difference, 13))
+    plan = Plan((Edit.scale("z", 0, 0, value=2.0), Edit.zero("z", 1), Edit.zero("z", 2, 3)))  # one head alone is at zero
+    with pytest.raises(ValueError, match="1 to 11 heads away, got steps=12"):
+        next(greedy_knock_out(MODEL, TOKENS, difference, 12, plan=plan))
 
 
 def test_pairs_grow_to_the_top_pairs():
