@@ -13,7 +13,6 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.cancelled import Cancelled
 from app.components import bundle
 from app.state import LANGUAGES
 
@@ -95,4 +94,4 @@ async def _answer(send: Callable[[Message], Awaitable[None]], headers: list, bod
 
 def middleware() -> list[Middleware]:
     """What `launch(app_kwargs={"middleware": ...})` needs. The page travels compressed; streams of events pass as they are."""
-    return [Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6), Middleware(Document), Middleware(Cancelled)]
+    return [Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6), Middleware(Document)]

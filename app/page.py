@@ -30,7 +30,7 @@ from app.setting import Setting
 from app.state import TABS, PageState
 from app.store import ModelStore
 from app.text import words
-from app.wiring import Change, Render, Section, Update, by_component, ended, event_data_of, values_in_order
+from app.wiring import IN_TURN, Change, Render, Section, Update, by_component, ended, event_data_of, restarted, values_in_order
 from app.zero_gpu import on_gpu
 
 __all__ = ["Notice", "Page"]
@@ -155,9 +155,22 @@ class Page:
             options = {"show_progress_on": self.message, **options}  # see `wire`
         return listener(self.guarded(fn, outputs, shown), list(inputs), shown, **options)
 
+    def draws(self, listener: Callable[..., Any], draw: Callable[[View], Sequence[Any]], outputs: Sequence[Any]) -> None:
+        """Declares an event that draws the state anew. In its turn: a picture of what the state was would come behind a newer one."""
+        options = {"trigger_mode": "always_last", **IN_TURN}
+        self.listen(listener, lambda state: draw(View(self.store, state)), [self.state], outputs, **options)
+
     def starts_over(self, subject: Any, running: Any, draw: Callable[[View], Sequence[Any]], outputs: Sequence[Any]) -> None:
         """When what a run was asked for (the value of `subject`) changes: the run ends, and its place shows the new state."""
-        self.listen(ended(subject.change, running).then, lambda state: draw(View(self.store, state)), [self.state], outputs)
+        self.draws(ended(subject.change, running).then, draw, outputs)
+
+    def runs(self, wanted: Any, fn: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any], **options: Any) -> Any:
+        """As `listen`, for work that starts whenever `wanted` changes, and then ends what it was at."""
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        begins = wanted.change(None, trigger_mode="multiple", **quiet)
+        running = self.listen(begins.then, fn, inputs, outputs, trigger_mode="always_last", **options)
+        restarted(wanted, running)
+        return running
 
     def guarded(self, fn: Callable[..., Any], outputs: list[Any], shown: list[Any]) -> Callable[..., Any]:
         """fn as `listen` runs it: the values of `shown` in their order, among them the message of a ValueError."""
@@ -194,17 +207,6 @@ class Page:
 
         return several if inspect.isgeneratorfunction(fn) else once
 
-    @staticmethod
-    def in_order(fn: Callable[..., Iterator[dict]], outputs: Sequence[Any]) -> Callable[..., Iterator[list]]:
-        """A generator of values by component as one of values in the order of outputs, which can be pickled."""
-
-        @functools.wraps(fn)
-        def stream(*values: Any) -> Iterator[list]:
-            for told in fn(*values):
-                yield values_in_order(told, outputs)
-
-        return stream
-
     def wire(self, demo: gr.Blocks, first_state: Callable[[gr.Request], tuple[PageState, str]]) -> None:
         """Registers everything. `first_state(request)` reads the address when the page opens: a state, and what was wrong with it.
 
@@ -212,11 +214,9 @@ class Page:
         visitor would not do: Gradio sends an answer after the function has returned, so that an older answer could still
         overtake a newer one on its way, and Gradio has no queue per visitor.
         """
-        # One at a time: an event reads the state when it begins, so two at once would lose what the first one changed.
-        queue = {"concurrency_id": "state", "concurrency_limit": 1}
         # Gradio's browser part walks through all components for every output of an event, and again with each message of how the event
         # goes. So an event has the outputs of the header and one tab, and one component is told how it goes.
-        common = {"show_progress": "hidden", "show_progress_on": self.message, "api_visibility": "private", **queue}
+        common = {"show_progress": "hidden", "show_progress_on": self.message, "api_visibility": "private", **IN_TURN}
         for tab in TABS:
             with self.inside(tab):
                 self.refreshes(getattr(self._refresher, event_name(tab)))

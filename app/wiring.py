@@ -6,9 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from gradio.events import EventListenerMethod, set_cancel_events
 
 from app.state import TABS, PageState
 
+# Events that read the page's state, one after the other: two at once would lose what the first one changed.
+IN_TURN: dict[str, Any] = {"concurrency_id": "state", "concurrency_limit": 1}
 HEADER = "header"  # as `own_control`: the event of a tab comes from a control of the header
 Render = Callable[..., Sequence[Any]]
 Update = Callable[..., PageState]
@@ -72,12 +75,21 @@ def event_data_of(value: Any) -> Any:
 def ended(listener: Callable[..., Any], running: Any) -> Any:
     """Ends an event that runs: when Stop is pressed, or when what it was asked for changes, so that it cannot paint over the newer.
 
-    Gradio sends an event's own function along with its cancelling; what is to be painted comes behind, `ended(...).then(...)`, where
-    no late picture of what was ended can overwrite it.
+    Nothing of it is painted from then on (`assets/js/cancelled.js`), but what came before may have been painted over newer pictures:
+    `ended(...).then(...)` is behind all of it.
     """
     return listener(None, cancels=[running], trigger_mode="multiple", show_progress="hidden", api_visibility="private")
 
 
-def stops(button: gr.Button, running: Any, fn: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
-    """A Stop button: ends an event and then paints what fn gives."""
-    return ended(button.click, running).then(fn, inputs, outputs, show_progress="hidden", api_visibility="private")
+def stops(listener: Callable[..., Any], running: Any, fn: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
+    """Ends an event, as a Stop button does, and then paints what fn gives."""
+    return ended(listener, running).then(fn, inputs, outputs, show_progress="hidden", api_visibility="private", **IN_TURN)
+
+
+def restarted(wanted: gr.State, running: Any) -> None:
+    """Ends an event that a change of `wanted` starts (`wanted.change(None).then(...)`), right before that change starts it anew.
+
+    Gradio gives each of `cancels` an event of its own behind one that does nothing, where it might hit the new run; this one is in
+    time. For what runs, the mode "always_last" lets the new run wait until the old one has ended.
+    """
+    set_cancel_events([EventListenerMethod(wanted, "change")], [running])

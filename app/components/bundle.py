@@ -11,7 +11,17 @@ from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # Before the kinds, in this order; every other script is a kind of component.
-SHARED = ("common", "pixels", "anatomy_draw", "film_chart", "film_heads", "film_words", "head_view_draw", "head_view_picture")
+SHARED = (
+    "cancelled",
+    "common",
+    "pixels",
+    "anatomy_draw",
+    "film_chart",
+    "film_heads",
+    "film_words",
+    "head_view_draw",
+    "head_view_picture",
+)
 
 
 def _read(folder: str, name: str) -> str:

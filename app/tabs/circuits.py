@@ -17,7 +17,7 @@ from app.service.view import View
 from app.state import PageState
 from app.tabs.badges import check_badge
 from app.text import Words, words
-from app.wiring import ended, stops
+from app.wiring import ended
 from interp.circuits import EMBED, LOGITS, all_nodes
 
 FRAME = 0.25  # seconds between two pictures of a running search
@@ -34,8 +34,8 @@ def build(page: Page) -> None:
         stop = gr.Button(page.label("circuits.stop"), size="sm", visible=False, elem_id="gb_circuits_stop")
     graph = circuit_graph("gb_circuits_graph")
     page.shows("circuits", [said, problem], _task_said, depends=_asked)
-    every = [head, graph, go, stop]
-    page.shows("circuits", every, lambda view: render(view), depends=_looked)
+    every, subject = [head, graph, go, stop], gr.State(None)  # a change of the subject ends a search
+    page.shows("circuits", [*every, subject], lambda view: [*render(view), repr(_looked(view.state))], depends=_looked)
     page.changes(graph.nodeselect, _choose, event_data=True)
     page.changes(graph.cutselect, lambda s, event: service.CUT.on(s, float(event.threshold)), event_data=True)
     page.hands_out(head, circuits_script.circuit_evidence)
@@ -47,15 +47,11 @@ def build(page: Page) -> None:
             if time.monotonic() - drawn >= FRAME:
                 drawn = time.monotonic()
                 yield {graph: graph_value(view, found, frame=True)}
-        yield dict(zip(every, render(view)))
 
     running = page.listen(go.click, run, [page.state], every, concurrency_id="circuits", concurrency_limit=2)
-
-    def stopped(state: PageState | None) -> list:
-        return [gr.skip() for _ in every] if state is None else render(View(page.store, state))
-
-    stops(stop, running, stopped, [page.state], every)
-    ended(page.state.change, running)  # a search of an older state must not draw over a newer one
+    ended(stop.click, running)
+    ended(subject.change, running)
+    page.draws(running.then, render, every)  # however it ended
 
 
 def _choices(page: Page) -> None:

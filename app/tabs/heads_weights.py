@@ -8,10 +8,11 @@ from app.components.number_table import Column, number_table
 from app.components.panel import Badge, panel, panel_value
 from app.figures.heads_card import eigenvalue_plane
 from app.page import Page
-from app.service import heads, heads_card_evidence, staged
+from app.service import heads, heads_card_evidence, identities, staged
 from app.service import heads_weights as service
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import identity
 from app.tabs.behind import behind
 from app.tabs.heads_card import described, listed, place
 from app.text import Words, words
@@ -44,7 +45,7 @@ def build(page: Page) -> None:
             for found in staged.now_and_then(service.find_pairs(view, circuit)):
                 yield dict(zip((head, table), _pairs_values(view, circuit, found)))
 
-    page.listen(searched.change, search, [page.state], outputs, trigger_mode="always_last", concurrency_id="heads pairs")
+    page.runs(searched, search, [page.state], outputs, concurrency_id="heads pairs")
 
 
 def _of_weights(state: PageState) -> PageState:
@@ -133,7 +134,8 @@ def _directions(view: View, circuit: str) -> list:
     )
     said = t(f"heads.directions_{circuit}", place=place(view)) if found else t("heads.computing")
     label = t(f"heads.directions_{circuit}_label", place=place(view))
-    return [described(t, "directions", said, f"gb_heads_directions_{name}"), listed(t, label, columns, rows)]
+    badges = identity(t, found and identities.strengths(view, found))
+    return [described(t, "directions", said, f"gb_heads_directions_{name}", badges), listed(t, label, columns, rows)]
 
 
 def _eigenvalues(page: Page, done: gr.State) -> None:
@@ -151,8 +153,11 @@ def _eigen(view: View, done: int) -> list:
     found = service.of_head(view, all_heads)
     said = [t("heads.eigen_what", place=place(view), score=found.score)]
     said += _copied(view, t)
-    labels = t.section("eigenvalues")
-    return [described(t, "eigen", " ".join(said), "gb_heads_eigen"), eigenvalue_plane(found.values, found.score, labels)]
+    labels, badges = t.section("eigenvalues"), identity(t, identities.trace(view, all_heads))
+    return [
+        described(t, "eigen", " ".join(said), "gb_heads_eigen", badges),
+        eigenvalue_plane(found.values, found.score, labels),
+    ]
 
 
 def _copied(view: View, t: Words) -> list[str]:

@@ -44,12 +44,13 @@ def build(page: Page) -> None:
     with gr.Column(visible=False) as bars:
         figure = gr.Plot(show_label=False, elem_id="gb_literature_bars")
     numbers = number_table("gb_literature_numbers")
-    progress, drawn = gr.State(IDLE), gr.State("")
+    progress, drawn, subject = gr.State(IDLE), gr.State(""), gr.State("")  # a change of the subject ends a measuring
 
     seen = lambda s: (s.model, s.lang, bool(s.plan), s.settings_of(TAB).settings)  # noqa: E731
     page.shows(TAB, [head, go, stop, said, checks], _overview, inputs=[progress], depends=seen)
     pictures = [opened, maps, published_column, published, measured, bars, figure, numbers, drawn]
     page.shows(TAB, pictures, _opened, inputs=[progress, drawn], depends=seen)
+    page.shows(TAB, [subject], lambda view: [view.state.model], depends=lambda s: s.model)
     page.refreshes(progress.change)
     page.changes(checks.rowselect, lambda s, event: CHECK.on(s, service.CHECKS[int(event.row)]), event_data=True)
     page.hands_out(head, service.everything)
@@ -62,7 +63,8 @@ def build(page: Page) -> None:
         yield {progress: ("", "", len(service.kept(view)))}
 
     running = page.listen(go.click, measure, [page.state], [progress], concurrency_id=TAB, concurrency_limit=2)
-    stops(stop, running, lambda last: ("", "", last[2]), progress, progress)
+    for listener in (stop.click, subject.change):
+        stops(listener, running, lambda last: ("", "", last[2]), progress, progress)
 
 
 def _overview(view: View, progress: Progress) -> list:
@@ -89,7 +91,7 @@ def _head(view: View, t: Words, lines: Sequence[service.Line]) -> dict:
     title = t("literature.counts_title", met=met, failed=failed, none=none)
     badges = [Badge(t("literature.counts", met=met), title)] * (met > 0)
     badges += [Badge(t("literature.counts_failed", failed=failed), title, ok=False)] * (failed > 0)
-    exports = Exports("", "literature", t.section("panel"))
+    exports = Exports("gb_literature_checks", "literature", t.section("panel"))
     what, help = t("literature.what"), t("literature.help")
     return panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)
 

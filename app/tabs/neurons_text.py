@@ -9,11 +9,12 @@ from app.components.contexts import Place, contexts, contexts_value
 from app.components.panel import Exports, panel, panel_value
 from app.figures.neurons import activation_histogram
 from app.page import Notice, Page
+from app.service import identities, neurons_evidence
 from app.service import neurons as service
-from app.service import neurons_evidence
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
+from app.tabs.badges import identity
 from app.text import Words, words
 from app.wiring import ended, stops
 
@@ -53,7 +54,7 @@ def build(page: Page) -> None:
     page.changes(own.blur, OWN.on, inputs=[own], own_control=True)  # a text counts when it is left
     page.shows("neurons", [*outputs, subject], first, depends=_depends)
     reading = page.listen(go.click, read, [page.state, own], outputs, concurrency_id="generation", concurrency_limit=2)
-    stops(stop, reading, lambda: gr.update(interactive=False), None, stop)
+    stops(stop.click, reading, lambda: gr.update(interactive=False), None, stop)
     ended(own.change, reading)  # the subject leaves the text out: pressed in one go, its box is left while the reading begins
     page.starts_over(subject, reading, lambda view: first(view)[:-1], outputs)
     page.changes(places.contextpick, partial(_pick, page), event_data=True)
@@ -69,7 +70,8 @@ def _paint(view: View, asked: str, found: service.Fired | None) -> list:
     t = words(view.state.lang)
     exports = Exports("gb_neurons_contexts", "neuron-text", t.section("panel"))
     what = _said(view, t, asked, found)
-    head = panel_value(what, help=t("neurons.text_help"), help_label=t("page.help"), exports=exports)
+    badges = identity(t, identities.counted(found, service.chosen(view)[1]) if found and found.done else None)
+    head = panel_value(what, help=t("neurons.text_help"), help_label=t("page.help"), badges=badges, exports=exports)
     places = [] if found is None else found.contexts
     rows = [Place(_printed(c.strings), c.activations.tolist(), c.peak) for c in places]
     value = contexts_value(rows, text=t.section("contexts"), unit=t("contexts.scale"))

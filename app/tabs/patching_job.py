@@ -18,7 +18,7 @@ from app.service.patching_pair import problem
 from app.service.view import View
 from app.setting import Setting
 from app.text import Words, words
-from app.wiring import ended, stops
+from app.wiring import ended
 
 TAB = "patching"
 FRAME = 0.2  # seconds between two pictures of a running job
@@ -45,7 +45,7 @@ class Offered:
 
 def drawn_after(page: Page, job: Offered, render: Callable[[View], list], outputs: Sequence[Any]) -> None:
     """Draws something again that shows the results of a job, when the job has ended."""
-    page.listen(job.running.then, lambda state: render(View(page.store, state)), [page.state], outputs)
+    page.draws(job.running.then, render, outputs)
 
 
 class Buttons:
@@ -87,7 +87,8 @@ def offer(
     shown: whether the panel is looked at; depends: as for `Page.shows`, besides that; pair: it needs the page's pair of prompts.
     """
     buttons = Buttons(page, elem_id)
-    every = [*outputs, buttons.go, buttons.stop]
+    every, subject = [*outputs, buttons.go, buttons.stop], gr.State(None)  # a change of the subject ends a job
+    asked = lambda state: (shown(state), depends(state))  # noqa: E731
 
     def render(view: View) -> list:
         t = words(view.state.lang)
@@ -105,17 +106,12 @@ def offer(
             if time.monotonic() - drawn >= FRAME:
                 drawn = time.monotonic()
                 yield dict(zip(outputs, draw(view, found)))
-        yield dict(zip(every, render(view)))
 
-    page.shows(TAB, every, render, depends=lambda s: (shown(s), depends(s)))
+    page.shows(TAB, [*every, subject], lambda view: [*render(view), repr(asked(view.state))], depends=asked)
     running = page.listen(buttons.go.click, run, [page.state], every, concurrency_id=TAB, concurrency_limit=2)
-
-    def stopped(state: Any) -> list:
-        return render(View(page.store, state)) if state is not None else [gr.skip() for _ in every]
-
-    stops(buttons.stop, running, stopped, [page.state], every)
-    # What was asked last is what is shown: a job of an older state must not draw over it.
-    ended(page.state.change, running)
+    ended(buttons.stop.click, running)
+    ended(subject.change, running)
+    page.draws(running.then, render, every)  # however it ended
     return Offered(running, render, run, every)
 
 

@@ -11,6 +11,7 @@ from app.components.panel import Exports, panel, panel_value
 from app.components.text_summary import text_summary
 from app.components.token_strip import token_strip
 from app.page import Page
+from app.service import identities
 from app.service import playground as service
 from app.service.generation import choice_at, continued, preview, write
 from app.service.view import View
@@ -18,11 +19,11 @@ from app.service.writing import MAX_SAMPLES, Knobs, Order, Writing
 from app.state import PageState
 from app.tabs import playground_knobs
 from app.tabs import playground_pictures as pictures
+from app.tabs.badges import identity
 from app.tabs.playground_knobs import read_knobs
 from app.tabs.playground_pictures import Picked
 from app.text import words
-from app.wiring import ended
-from app.zero_gpu import on_gpu
+from app.wiring import IN_TURN, ended
 
 HIDDEN = {"show_progress": "hidden", "api_visibility": "private"}
 INTO_VIEW = "() => document.getElementById('gb_playground_alternatives')?.scrollIntoView({ block: 'nearest' })"
@@ -80,22 +81,20 @@ class _Playground:
     def wire(self) -> None:
         page = self.page
         outputs = self._outputs()
-        page.shows("playground", [*outputs, self.head, self.subject], self._first, depends=subject)
+        page.shows("playground", [*outputs, self.subject], self._first, depends=subject)
 
         page.hands_out(self.head, service.evidence, inputs=[self.made])
 
-        written = [*outputs, page.message]
-        writing = self.order.change(
-            on_gpu(page.in_order(self._write, written)), [self.order], written, trigger_mode="multiple",
-            concurrency_id="generation", concurrency_limit=2, **HIDDEN,
-        )  # fmt: skip
-        # Gradio sends an event's own function along with its cancelling; in a row, nothing late can overwrite the answer.
+        writing = page.runs(
+            self.order, self._write, [page.state, self.order], outputs, concurrency_id="generation", concurrency_limit=2
+        )
         started, multiple = [self.order, self.stop, page.message], {"trigger_mode": "multiple"}
-        page.listen(ended(self.go.click, writing).then, self._begin, [page.state, *self.knobs], started, **multiple)
+        turn = {**multiple, **IN_TURN}
+        page.listen(ended(self.go.click, writing).then, self._begin, [page.state, *self.knobs], started, **turn)
         taken = self.alternatives.continuefrom(self._take, None, self.wish, cancels=[writing], **multiple, **HIDDEN)
-        page.listen(taken.then, self._resume, [page.state, self.wish, self.made, self.picked, *self.knobs], started, **multiple)
-        page.listen(ended(self.stop.click, writing).then, self._stopped, [page.state, self.made], outputs)
-        page.listen(ended(self.subject.change, writing).then, self._put_away, [page.state, self.made], outputs)
+        page.listen(taken.then, self._resume, [page.state, self.wish, self.made, self.picked, *self.knobs], started, **turn)
+        page.listen(ended(self.stop.click, writing).then, self._stopped, [page.state, self.made], outputs, **turn)
+        page.listen(ended(self.subject.change, writing).then, self._put_away, [page.state, self.made], outputs, **turn)
         for (c, r), strip in self.strips.items():
             shown = [self.alternatives, self.picked, *self.strips.values()]
             chosen = page.listen(strip.tokenselect, self._pick(c, r), [page.state, self.made, self.picked], shown, **multiple)
@@ -105,14 +104,17 @@ class _Playground:
 
     def _outputs(self) -> list:
         boxes = [*self.rows, *self.boxes.values(), *self.summaries.values(), *self.strips.values()]
-        return [self.made, self.picked, self.stop, self.note, self.alternatives, *boxes]
+        return [self.made, self.picked, self.stop, self.note, self.alternatives, self.head, *boxes]
 
     def _first(self, view: View) -> list:
-        t = words(view.state.lang)
-        exports = Exports(TEXTS, "generated", t.section("panel"))
-        head = panel_value(t("playground.what"), help=t("playground.help"), help_label=t("page.help"), exports=exports)
         shown = self._paint(view, preview(view))
-        return [*(shown.get(o, gr.skip()) for o in self._outputs()), head, repr(subject(view.state))]
+        return [*(shown.get(o, gr.skip()) for o in self._outputs()), repr(subject(view.state))]
+
+    def _head(self, view: View, made: Writing) -> dict:
+        t = words(view.state.lang)
+        help, exports = t("playground.help"), Exports(TEXTS, "generated", t.section("panel"))
+        badges = identity(t, identities.texts(view, made))
+        return panel_value(t("playground.what"), help=help, help_label=t("page.help"), badges=badges, exports=exports)
 
     def _put_away(self, state: PageState, made: Writing | None) -> dict:
         """A text that was being written for another prompt is replaced, even if its last piece came late."""
@@ -126,6 +128,8 @@ class _Playground:
         t = words(view.state.lang)
         picked = pictures.first_written(made)
         out = {self.made: made, self.stop: gr.update(interactive=not made.done)}
+        if first or made.done:
+            out[self.head] = self._head(view, made)
         sentences = pictures.notices(t, made, view.config.n_ctx)
         out[self.note] = message_value(sentences, close=t("page.close"), kind="notice")
         for c, texts in enumerate(made.columns):
@@ -169,17 +173,15 @@ class _Playground:
         quiet = message_value("", close=words(state.lang)("page.close"))
         return {self.order: new, self.stop: gr.update(interactive=True), self.page.message: quiet}
 
-    def _error(self, state: PageState, error: ValueError) -> dict:
-        return message_value(str(error), close=words(state.lang)("page.close"), serial=secrets.randbelow(2**31))
-
-    def _write(self, order: Order) -> Iterator[dict]:
+    def _write(self, state: PageState, order: Order) -> Iterator[dict]:
         view, first = View(self.page.store, order.state), True
         try:
             for made in write(self.page.store, order):
                 yield self._paint(view, made, first)
                 first = False
-        except ValueError as error:
-            yield {self.page.message: self._error(order.state, error), self.stop: gr.update(interactive=False)}
+        except ValueError:  # which the page tells
+            yield {self.stop: gr.update(interactive=False)}
+            raise
 
     def _stopped(self, state: PageState, made: Writing | None) -> dict:
         if made is None or made.done:

@@ -1,13 +1,13 @@
 """Tab: what size buys and what it costs. The prompt on every model at hand, the paper's numbers, and the costs."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import gradio as gr
 
 from app.components.model_columns import model_columns
 from app.components.panel import panel
 from app.page import Page
+from app.service import identities
 from app.service import scaling as service
 from app.service import scaling_evidence as evidence
 from app.service.scaling import Cost, Reading
@@ -15,15 +15,14 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs import scaling_pictures as pictures
+from app.tabs.badges import identity
 from app.text import Words, words
 from app.wiring import stops
-from app.zero_gpu import on_gpu
 from gpt2_core.accounting import weight_bytes
 
 DTYPES = ("float32", "bfloat16")
 METRIC = Setting("scaling.metric", service.metric_names()[0], one_of=tuple(service.metric_names()))
 FIT, DTYPE = Setting("scaling.fit", False), Setting("scaling.dtype", DTYPES[0], one_of=DTYPES)
-HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(page: Page) -> None:
@@ -39,29 +38,32 @@ def _prompt(page: Page, runs: gr.State) -> None:
     with gr.Row(visible=False) as buttons:
         go = gr.Button(page.label("scaling.run_all"), variant="primary", size="sm", elem_id="gb_scaling_go")
         stop = gr.Button(page.label("scaling.stop"), size="sm", elem_id="gb_scaling_stop")
-    columns = model_columns("gb_scaling_columns")
+    columns, subject = model_columns("gb_scaling_columns"), gr.State(None)  # a change of the subject ends a run
 
-    def render(view: View, _runs: int) -> list:
+    def render(view: View, _runs: int = 0) -> list:
         t = words(view.state.lang)
         found = {cost.entry.name: _without_loading(t, view, cost) for cost in _all(view)}
         waiting = any(_can_run(view, cost) and not isinstance(found[cost.entry.name], Reading) for cost in _all(view))
-        return [pictures.head(t, ""), gr.update(visible=waiting), pictures.columns_value(t, view, _all(view), found)]
+        badges = identity(t, identities.reading(view, service.known(view, view.state.model)))
+        return [
+            pictures.head(t, "", "gb_scaling_columns", badges),
+            gr.update(visible=waiting),
+            pictures.columns_value(t, view, _all(view), found),
+        ]
 
     page.hands_out(head, evidence.readings_evidence)
     page.shows("scaling", [head, buttons, columns], render, inputs=[runs], depends=_what_is_read)
+    page.shows("scaling", [subject], lambda view: [repr(_what_is_read(view.state))], depends=_what_is_read)
 
-    def run_all(state: PageState | None, count: int) -> Iterator[tuple]:
-        if state is not None:
-            for value in _run_all(View(page.store, state)):
-                yield value, gr.skip()
-            yield gr.skip(), count + 1
+    def run_all(state: PageState, count: int) -> Iterator[dict]:
+        for value in _run_all(View(page.store, state)):
+            yield {columns: value}
+        yield {runs: count + 1}
 
-    running = go.click(
-        on_gpu(run_all), [page.state, runs], [columns, runs], concurrency_id="scaling", concurrency_limit=1, **HIDDEN
-    )
-    page.refreshes(running.success)
-    stopped = stops(stop, running, lambda count: count + 1, runs, runs)
-    page.refreshes(stopped.success)
+    running = page.listen(go.click, run_all, [page.state, runs], [columns, runs], concurrency_id="scaling")
+    page.refreshes(runs.change)
+    stops(stop.click, running, lambda count: count + 1, runs, runs)
+    page.starts_over(subject, running, render, [head, buttons, columns])
 
 
 def _what_is_read(state: PageState):
@@ -156,7 +158,7 @@ def _costs(page: Page, runs: gr.State) -> None:
         times = {reading.model: reading.ms_per_token for reading in readings if reading is not None}
         choices = [(t(f"scaling.dtype_{d}"), d) for d in DTYPES]
         return [
-            pictures.head(t, "costs_", "gb_scaling_costs"),
+            pictures.head(t, "costs_", "gb_scaling_costs", identity(t, identities.parameters(view, costs))),
             gr.update(choices=choices, value=name),
             pictures.costs_table(t, costs, times),
             pictures.costs_figure(t, costs, times, name, view.state.model),

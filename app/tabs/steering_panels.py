@@ -9,11 +9,12 @@ from app.components.panel import Badge, Exports, panel, panel_value
 from app.components.token_strip import Legend, StripToken, token_strip, token_strip_value
 from app.figures.steering import effect_by_value
 from app.page import Page
+from app.service import identities
 from app.service import steering as service
 from app.service.steering_evidence import aim_evidence, shift_evidence, sweep_evidence
 from app.service.view import View
 from app.state import PageState
-from app.tabs.badges import check_badge
+from app.tabs.badges import check_badge, identity
 from app.tabs.playground_pictures import percent
 from app.tabs.steering_form import typed
 from app.text import Words, words
@@ -79,7 +80,8 @@ def movers_value(view: View, t: Words, found: service.Shift) -> dict:
 def _aim(view: View) -> list:
     t, found = words(view.state.lang), service.direction(view)
     exports = Exports("gb_steering_aim", "steering-direction", t.section("panel"))
-    head = panel_value(_measured(view, t, found), help=t("steering.aim_help"), help_label=t("page.help"), exports=exports)
+    said, help = _measured(view, t, found), t("steering.aim_help")
+    head = panel_value(said, help=help, help_label=t("page.help"), badges=[_badge(view, t)], exports=exports)
     return [head, _ends(view, t, found), _along(view, t, found)]
 
 
@@ -170,7 +172,7 @@ def _sweep(page: Page) -> None:
 
     page.shows("steering", [*outputs, subject], first, depends=_only)
     computing = page.listen(go.click, compute, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
-    stops(stop, computing, lambda: gr.update(visible=False), None, stop)
+    stops(stop.click, computing, lambda: gr.update(visible=False), None, stop)
     page.starts_over(subject, computing, lambda view: first(view)[:-1], outputs)
     page.hands_out(head, sweep_evidence)
 
@@ -186,7 +188,8 @@ def _paint(view: View, found: service.Sweep | None) -> list:
         what = t("steering.sweep_part", count=count, done=len(found.values))
     help = t("steering.sweep_help", vocabulary=view.config.d_vocab, guess=service.guess_bits(view))
     exports = Exports("gb_steering_sweep", "steering-by-value", t.section("panel"))
-    head = panel_value(what, help=help, help_label=t("page.help"), exports=exports)
+    badges = identity(t, identities.swept(view, found))
+    head = panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)
     buttons = [gr.update(visible=found is None), gr.update(visible=found is not None and not found.done)]
     return [head, None if found is None else _figure(view, t, found), *buttons]
 

@@ -7,11 +7,13 @@ import gradio as gr
 from app.components.panel import Exports, panel, panel_value
 from app.components.token_strip import Legend, StripToken, token_strip, token_strip_value
 from app.page import Page
+from app.service import identities
 from app.service import steering_text as service
 from app.service.steering_evidence import text_evidence
 from app.service.view import View
 from app.state import PageState
 from app.tabs import steering_form
+from app.tabs.badges import identity
 from app.text import Words, words
 from app.wiring import stops
 
@@ -52,7 +54,7 @@ def build(page: Page) -> None:
 
     page.shows("steering", [*outputs, subject], first, depends=_subject)
     writing = page.listen(go.click, write, [page.state], outputs, concurrency_id="generation", concurrency_limit=2)
-    stops(stop, writing, lambda: gr.update(interactive=False), None, stop)
+    stops(stop.click, writing, lambda: gr.update(interactive=False), None, stop)
     page.starts_over(subject, writing, lambda view: first(view)[:-1], outputs)
     page.changes(again.click, lambda s: service.SEED.on(_warm(s), (service.SEED.of(s) + 1) % 10**9))
     page.hands_out(head, text_evidence)
@@ -78,7 +80,8 @@ def _paint(view: View, pair: service.Pair | None) -> list:
     notices = () if pair is None else dict.fromkeys(pair.before.notices + pair.after.notices)
     what = " ".join([t("steering.texts", parted=said).strip(), *notices])
     exports = Exports("gb_steering_after", "steering-texts", t.section("panel"))
-    head = panel_value(what, help=t("steering.texts_help"), help_label=t("page.help"), exports=exports)
+    badges = identity(t, identities.pair(view, pair))
+    head = panel_value(what, help=t("steering.texts_help"), help_label=t("page.help"), badges=badges, exports=exports)
     texts = (service.Written(), service.Written()) if pair is None else (pair.before, pair.after)
     strips = [_strip(view, t, name, text) for name, text in zip(("before", "after"), texts)]
     return [head, *strips, gr.update(interactive=pair is not None and not pair.done)]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -17,9 +18,10 @@ from app.service.view import View
 from app.service.zero_shot_choice import Chosen
 from app.state import PageState
 from app.tabs import zero_shot_form as forms
+from app.tabs.badges import origin
 from app.tabs.zero_shot_answers import about_value, columns_value, paper_value, parts_value, problem_value, stale_value
 from app.text import words
-from app.wiring import ended, stops
+from app.wiring import IN_TURN, ended, stops
 
 AT_ONCE_TOKENS = 48  # an embedded model's answer of this length takes well under a second, so examples come answered
 FRAME = 0.06  # seconds between two pictures of an answer that is being written
@@ -62,6 +64,7 @@ def build(page: Page) -> None:
         stop = gr.Button(t("zero_shot.stop"), size="sm", elem_id="gb_zero_shot_stop")
         use = gr.Button(t("zero_shot.open"), size="sm", elem_id="gb_zero_shot_open")
     answers = model_columns("gb_zero_shot_answers")
+    subject, answered = gr.State(None), gr.State(None)  # a change of the subject ends an answer; what the last answer was for
     filled = gr.Textbox("", show_label=False, elem_classes=[forms.HIDDEN], elem_id="gb_zero_shot_filled")
     gr.HTML(STYLE, container=False, padding=False)
 
@@ -70,7 +73,9 @@ def build(page: Page) -> None:
     page.hands_out(head, lambda view, *values: zero_shot_evidence.evidence(_with(view, *values)), inputs=boxes)
     page.shows("zero_shot", [task, models, option, *texts, filled], _form, depends=_depends, control=True)
     page.shows("zero_shot", [example, about, paper], _about, depends=_depends)
-    page.shows("zero_shot", [parts, answers], _shown, inputs=[filled], depends=lambda s: (_depends(s), s.bos, s.plan))
+    asked = lambda s: (_depends(s), s.bos, s.plan)  # noqa: E731
+    page.shows("zero_shot", [parts, answers], _shown, inputs=[filled], depends=asked)
+    page.shows("zero_shot", [subject], lambda view: [repr(_around(view.state))], depends=asked)
     # Gradio's `input` of a text box follows keys that write; `change` also hears what is deleted or pasted.
     said = {"inputs": boxes, "own_control": True}
     for box in texts:
@@ -84,18 +89,32 @@ def build(page: Page) -> None:
     page.changes(use.click, lambda s, *values: _open(_with(View(page.store, s), *values)), inputs=boxes)
 
     def answer(state: PageState, *values) -> Iterator[dict]:
-        yield from _answer(_with(View(page.store, state), *values))
+        yield {answered: _around(state)}
+        for columns in _answer(_with(View(page.store, state), *values)):
+            yield {answers: columns}
 
-    asked = {"concurrency_id": "zero_shot", "concurrency_limit": 2}
-    writing = page.listen(go.click, answer, [page.state, *boxes], [answers], **asked)
-    stops(stop, writing, _stopped, [page.state, answers], answers)
-    for listener in (task.input, example.input):  # what is being written answers another prompt
-        ended(listener, writing)
+    def late(state: PageState, was: tuple) -> dict:
+        """What came late of an answer that was for something else."""
+        return {answers: gr.skip() if was == _around(state) else stale_value(words(state.lang))}
+
+    two = {"concurrency_id": "zero_shot", "concurrency_limit": 2}
+    writing = page.listen(go.click, answer, [page.state, *boxes], [answers, answered], **two)
+    stops(stop.click, writing, _stopped, [page.state, answers], answers)
+    # What is being written answers another prompt. The subject leaves the form out: pressed in one go, a box is left while it begins.
+    form = [task.input, example.input, option.input, models.input, *(box.change for box in texts)]
+    ended(partial(gr.on, form), writing)
+    ended(subject.change, writing)
+    page.listen(writing.failure, late, [page.state, answered], [answers], **IN_TURN)
 
 
 def _depends(state: PageState) -> tuple:
     """What the form depends on."""
     return (state.model, state.lang, state.settings_of("zero_shot").settings)
+
+
+def _around(state: PageState) -> tuple:
+    """What an answer depends on besides the form."""
+    return state.model, state.lang, state.bos, state.plan
 
 
 def _typed(view: View, models, option, *texts_and_mark: str) -> PageState:
@@ -116,8 +135,9 @@ def _names() -> list[tuple[str, str]]:
 
 def _head(view: View) -> list:
     t = words(view.state.lang)
-    exports = Exports("", "zero-shot", t.section("panel"))
-    return [panel_value(t("zero_shot.what"), help=t("zero_shot.help"), help_label=t("page.help"), exports=exports)]
+    exports = Exports("gb_zero_shot_answers", "zero-shot", t.section("panel"))
+    help, badges = t("zero_shot.help"), [origin(t, "paper")]
+    return [panel_value(t("zero_shot.what"), help=help, help_label=t("page.help"), badges=badges, exports=exports)]
 
 
 def _form(view: View) -> list:

@@ -146,9 +146,10 @@ def test_what_is_large_waits_to_be_asked_and_fills_its_maps_as_it_runs(store, mo
     map_of = lambda picture: next((v for c, v in picture.items() if c.elem_id == "gb_patching_stream"), None)  # noqa: E731
     known = [1 - np.isnan(unpack(m["values"])).mean() for m in map(map_of, pictures) if m]
     assert known == sorted(known) and 0 < known[1] < 1 and known[-1] == 1
-    first, last = ({c.elem_id: v for c, v in picture.items()} for picture in (pictures[0], pictures[-1]))
-    assert first["gb_patching_maps_stop"]["visible"] and not last["gb_patching_maps_stop"]["visible"]
-    assert not last["gb_patching_maps_go"]["visible"] and not last["gb_patching_stream"]["caption"]
+    begun = {c.elem_id: v for c, v in pictures[0].items()}
+    assert begun["gb_patching_maps_stop"]["visible"] and not begun["gb_patching_maps_go"]["visible"]
+    *_, left, right, go, stop = job.render(view)  # what is drawn when it has ended
+    assert not stop["visible"] and not go["visible"] and not left["caption"]
 
 
 # ---- the pictures and scripts -------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from app.text import words
 GO = (
     "heads_measure", "heads_search", "neurons_read", "patching_maps_go", "patching_preview_go", "patching_paths_go",
     "patching_noise_go", "patching_set_go", "circuits_go", "steering_write", "steering_sweep_go",
-    "heads_card_long_go", "heads_weights_long_go", "lens_long_go", "attribution_long_go",
+    "heads_card_long_go", "heads_weights_long_go", "lens_long_go", "attribution_long_go", "zero_shot_go", "scaling_go",
+    "literature_go",
 )  # fmt: skip
 
 
@@ -39,7 +40,18 @@ def test_long_work_ends_by_its_button_and_by_a_change_of_what_it_was_asked_for(d
 
 
 def _block(demo, event) -> str | None:
-    return demo.blocks[event.targets[0][0]].elem_id if event.targets else None
+    return demo.blocks[event.targets[0][0]].elem_id if event.targets and event.targets[0][0] is not None else None
+
+
+def test_what_draws_the_state_behind_a_run_waits_for_its_turn(demo):
+    """Else it might draw what the state was over what an event meanwhile has drawn of what it is."""
+    state = next(f.outputs[0] for f in demo.fns.values() if f.targets and f.targets[0][1] == "load")
+    behind = [
+        f
+        for f in demo.fns.values()
+        if (None, "then") in f.targets and not f.types_generator and f.inputs and f.inputs[0] is state
+    ]
+    assert len(behind) > 10 and all(f.concurrency_id == "state" for f in behind)
 
 
 @pytest.fixture(scope="module")
