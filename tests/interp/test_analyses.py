@@ -135,6 +135,7 @@ def test_head_scores_by_loops_and_losses_by_hand():
     assert result.first_copy_loss == pytest.approx(loss[:, :7].mean().item(), abs=1e-4)
     assert result.second_copy_loss == pytest.approx(loss[:, 8:].mean().item(), abs=1e-4)
     assert result.gain == pytest.approx(result.first_copy_loss - result.second_copy_loss)
+    assert not result.provenance.bos
 
 
 def test_chance_is_what_even_attention_scores():

@@ -98,19 +98,24 @@ def test_null_scores_by_loops():
 @torch.no_grad()
 def test_copy_score_by_loops():
     tokens = list(range(20, 40))
+    shifts = [torch.randint(1, 20, (), generator=torch.Generator().manual_seed(seed)).item() for seed in (3, 8)]
+    others = [token for shift in shifts for token in tokens[shift:] + tokens[:shift]]  # of the null: each token's partners
     for negative in (False, True):
-        found = copy_scores(MODEL, tokens, negative)
+        found, role = copy_scores(MODEL, tokens, negative), copy_role(MODEL, tokens, (3, 8), negative)
+        assert role.provenance.bos and torch.equal(role.score.mean, found) and role.null.mean.any()
         for layer, block in enumerate(MODEL.h):
             for head in range(4):
-                hits = 0
-                for token in tokens:
+                hits = chance = 0
+                for i, token in enumerate(tokens):
                     _, cache = MODEL.run_with_cache(torch.tensor([[299, token]]))
                     x = cache["resid_post", 0][0, 1]
                     x = (x - x.mean()) / (x.var(correction=0) + 0.1).sqrt() * block.ln_1.weight + block.ln_1.bias
                     out = (x @ block.attn.W_V[head] + block.attn.b_V[head]) @ block.attn.W_O[head]
                     logits = MODEL.unembed((-out if negative else out)[None, None])[0, 0]
-                    hits += token in logits.topk(TOP).indices.tolist()
+                    top = logits.topk(TOP).indices.tolist()
+                    hits, chance = hits + (token in top), chance + (others[i] in top) + (others[i + 20] in top)
                 assert found[layer, head].item() == pytest.approx(hits / 20, abs=1e-6)
+                assert role.null.mean[layer, head].item() == pytest.approx(chance / 40, abs=1e-6)
 
 
 def copying_model():
