@@ -17,7 +17,7 @@ from interp.edits import Plan
 from interp.fused import fused
 from interp.intervene import compile_plan
 from interp.metrics import MetricFunction, evaluate, finite_values, metric_name
-from interp.run import Check, Provenance, provenance
+from interp.run import Check, Provenance, judged, provenance
 from interp.sweep import Rerun, record
 from interp.sweep_cells import RESIDUAL, Cell, Patcher, names_read
 from interp.sweep_cost import Batch, batches, groups
@@ -206,10 +206,12 @@ class Prepared:
         values = self._judge(self._rerun.finish(entries)).tolist()
         same, full = values if entries[1].block == layer else values[::-1]
         other = self.clean if self.mode == "denoise" else self.corrupted
-        tolerance = 1e-4 * max(1.0, abs(self.clean), abs(self.corrupted)) if self.model.cfg.dtype == torch.float32 else 0.5
+        dtype, size = self.model.cfg.dtype, max(abs(self.clean), abs(self.corrupted))
+        if dtype.itemsize < 4:
+            size = max(size, 25.0)  # a logit of -100 is rounded to halves there, however small the metric
         return (
-            Check("patching a run with itself changes nothing", abs(same - self.base), tolerance),
-            Check("patching every position gives the other run", abs(full - other), tolerance),
+            judged("patching a run with itself changes nothing", abs(same - self.base), dtype, size),
+            judged("patching every position gives the other run", abs(full - other), dtype, size),
         )
 
     def result(self, values: Float[Tensor, "layer ..."]) -> Sweep:
