@@ -18,7 +18,7 @@ from interp import attribution
 from interp.attention import pattern_names
 from interp.edits import Plan
 from interp.intervene import compile_plan
-from interp.run import Check, Run, trace
+from interp.run import Check, Run, judged, trace
 from interp.saliency import gradient_x_input, integrated_gradients
 from interp.targets import Target, logit
 
@@ -88,8 +88,8 @@ def neurons(view: View, what: Wanted, plan: Plan) -> Parts:
     return Parts(names, as_numpy(found.contributions), found.value, found.check)
 
 
-def saliency(view: View, what: Wanted, method: str, plan: Plan) -> tuple[np.ndarray, Check | None]:
-    """How the value depends on each token's embedding, [position]; None where the method has nothing to check."""
+def saliency(view: View, what: Wanted, method: str, plan: Plan) -> tuple[np.ndarray, Check]:
+    """How the value depends on each token's embedding, [position]. A slope has no sum to check; its value is the model's own."""
     return finished(view, saliency_stage(view, what, method, plan))
 
 
@@ -99,13 +99,14 @@ def saliency_stage(view: View, what: Wanted, method: str, plan: Plan) -> Stage:
     key = (s.model, "saliency", s.prompt, s.bos, plan, what, method, view.position)
     passes = 3 * (1 if method == "gradient" else STEPS + 2)
 
-    def compute() -> tuple[np.ndarray, Check | None]:
+    def compute() -> tuple[np.ndarray, Check]:
         run = View(view.store, s.but(plan=plan)).run
-        if method == "gradient":
-            found = gradient_x_input(view.model, run, _target(view, what), view.position)
-        else:
+        if method != "gradient":
             found = integrated_gradients(view.model, run, _target(view, what), view.position, method, STEPS)
-        return as_numpy(found.values), getattr(found, "check", None)
+            return as_numpy(found.values), found.check
+        found, target = gradient_x_input(view.model, run, _target(view, what), view.position), _target(view, what)
+        own = target.of_logits(run.logits[view.position].double()).item()
+        return as_numpy(found.values), judged("slope", abs(found.value - own), run.logits.dtype, abs(own))
 
     return Stage(key, compute, passes * forward_flops(view.config, len(view.run), logits_positions=1).total, MOMENT)
 
@@ -254,7 +255,7 @@ for string, value in zip(run.strings, found.values.tolist()):
 """
     rows = [(i, string, value) for i, (string, value) in enumerate(zip(view.run.strings, values))]
     imports = f"from interp.saliency import {call.split('(')[0]}\nfrom interp.targets import logit"
-    facts = _facts(view, what) | {"method": method, "check": check and vars(check)}
+    facts = _facts(view, what) | {"method": method, "check": vars(check)}
     return Evidence("saliency", ("position", "token", "logits"), rows, script(view, imports, code), "", facts)
 
 

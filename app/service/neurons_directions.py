@@ -7,7 +7,7 @@ from app.service.lens import one_token
 from app.service.scripts import script
 from app.service.view import View
 from app.setting import Setting
-from interp.weights import Ends, embedding, singular_vectors, vector_effect
+from interp.weights import Ends, SingularVectors, embedding, singular_vectors, vector_effect
 
 KIND = Setting("neurons.direction", "tokens", one_of=("tokens", "OV", "QK"))
 PLUS, MINUS = Setting("neurons.plus", " said"), Setting("neurons.minus", " went")
@@ -32,8 +32,7 @@ def directions(view: View) -> Directions:
         ids = tokens(view)
         compute = lambda: _of_tokens(view, ids)  # noqa: E731
         return view.store.result((s.model, "token direction", *ids), compute)
-    key = (s.model, "singular vectors", kind, view.layer, view.head)
-    found = view.store.result(key, lambda: singular_vectors(view.model, view.layer, view.head, kind, n=8, k=K))
+    found = vectors(view, kind)
     rank = min(RANK.of(s), len(found.left) - 1)
     squares = found.singular_values**2
     row = lambda ends: Ends(ends.up_ids[rank], ends.up_values[rank], ends.down_ids[rank], ends.down_values[rank])  # noqa: E731
@@ -42,6 +41,12 @@ def directions(view: View) -> Directions:
     )
     lists = tuple((name, row(ends)) for name, ends in sides)
     return Directions(lists, found.singular_values[rank].item(), (squares[rank] / squares.sum()).item())
+
+
+def vectors(view: View, kind: str) -> SingularVectors:
+    """The strongest directions of the selected head's W_OV or W_QK, read through the vocabulary."""
+    key = (view.state.model, "singular vectors", kind, view.layer, view.head)
+    return view.store.result(key, lambda: singular_vectors(view.model, view.layer, view.head, kind, n=8, k=K))
 
 
 def tokens(view: View) -> tuple[int, int]:

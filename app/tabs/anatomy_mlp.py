@@ -6,11 +6,13 @@ from app.components.panel import Exports, panel, panel_value
 from app.components.stepper import line, rows, step, stepper, stepper_value, table
 from app.page import Page
 from app.service import anatomy_mlp as service
+from app.service import identities
 from app.service.neurons import AT as NEURONS_AT
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs.anatomy_steps import said_check
+from app.tabs.badges import identity
 from app.text import Words, words
 
 STEP, NEURON = Setting("anatomy.mlp_step", 0, low=0, high=30), Setting("anatomy.neuron", -1, low=-1)
@@ -42,7 +44,9 @@ def _values(view: View) -> list:
     t, found = words(view.state.lang), service.neurons(view, view.layer)
     place = {"layer": view.layer, "token": view.shown[view.position], "position": view.position}
     exports = Exports("gb_anatomy_mlp", f"mlp-L{view.layer}", t.section("panel"))
-    said = panel_value(t("anatomy_mlp.what", **place), help=t("anatomy_mlp.help"), help_label=t("page.help"), exports=exports)
+    badges = identity(t, identities.steps(found.checks.items(), found.edited))
+    what, help = t("anatomy_mlp.what", **place), t("anatomy_mlp.help")
+    said = panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)
     name = t("anatomy_mlp.name", **place)
     return [said, stepper_value(mlp_steps(view, t, found), STEP.of(view.state), name=name, text=t.section("stepper"))]
 

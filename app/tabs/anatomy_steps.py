@@ -6,9 +6,11 @@ from app.components.panel import Exports, panel, panel_value
 from app.components.stepper import line, rows, step, stepper, stepper_value, table
 from app.page import Page
 from app.service import anatomy_head as service
+from app.service import identities
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
+from app.tabs.badges import identity
 from app.text import Words, words
 from interp.run import Check
 
@@ -40,9 +42,9 @@ def _values(view: View) -> list:
     t, found = words(view.state.lang), service.arithmetic(view, view.layer, view.head)
     place = {"head": f"L{view.layer}H{view.head}", "token": view.shown[view.position], "position": view.position}
     exports = Exports("gb_anatomy_steps", f"head-L{view.layer}H{view.head}", t.section("panel"))
-    said = panel_value(
-        t("anatomy_steps.what", **place), help=t("anatomy_steps.help"), help_label=t("page.help"), exports=exports
-    )
+    badges = identity(t, identities.steps(found.checks.items(), found.edited))
+    what, help = t("anatomy_steps.what", **place), t("anatomy_steps.help")
+    said = panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)
     value = stepper_value(
         head_steps(view, t, found), STEP.of(view.state), name=t("anatomy_steps.name", **place), text=t.section("stepper")
     )

@@ -7,10 +7,12 @@ from app.components.panel import Exports, panel, panel_value
 from app.page import Page
 from app.service import attention as service
 from app.service import attention_shown as shown
+from app.service import identities
 from app.service.view import View
 from app.state import PageState
 from app.tabs.attention_choices import COMPARE, EVERY, FAINT, HIDE, KEY, MODE, SHOW, STRONG, seen
 from app.tabs.attention_roles import is_measured
+from app.tabs.badges import identity
 from app.text import words
 
 
@@ -54,7 +56,13 @@ def _head_words(view: View, measured: tuple[str, ...]) -> list:
         said.append(t("attention.head_factor", factor=factor) if factor else t("attention.head_factor_0"))
     exports = Exports("gb_attention_view", place, t.section("panel"))
     return [
-        panel_value(" ".join(said), help=t("attention.head_help"), help_label=t("page.help"), exports=exports),
+        panel_value(
+            " ".join(said),
+            help=t("attention.head_help"),
+            help_label=t("page.help"),
+            badges=identity(t, identities.rows(view)),
+            exports=exports,
+        ),
         t("attention.on" if own == 0 else "attention.off", place=place),
         t("attention.unhalve" if own == 0.5 else "attention.halve"),
         t("attention.undouble" if own == 2 else "attention.double"),

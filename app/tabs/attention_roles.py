@@ -9,6 +9,7 @@ from app.page import Page
 from app.service import attention as service
 from app.service.view import View, as_numpy
 from app.tabs.attention_choices import ROLE, choice, seen
+from app.tabs.badges import origin
 from app.text import words
 from interp.edits import NO_EDITS
 
@@ -29,7 +30,7 @@ def build(page: Page, measured: gr.State) -> None:
     )
     said = panel("gb_attention_roles_said")
     bars = gr.Plot(show_label=False, elem_id="gb_attention_bars")
-    page.shows("attention", [head], _head, depends=lambda s: s.lang)
+    page.shows("attention", [head], _head, depends=lambda s: (s.lang, s.model))
     choice(page, ROLE, role, lambda view: [(words(view.state.lang)(f"attention.order_{r}"), r) for r in service.ROLES])
 
     def depends(state):
@@ -46,6 +47,7 @@ def _head(view: View) -> list:
             t("attention.scores_what"),
             help=t("attention.scores_help", threshold=service.ROLE_THRESHOLD),
             help_label=t("page.help"),
+            badges=[origin(t, "random", length=min(service.SCORED_LENGTH, view.config.n_ctx // 2))],
             exports=Exports("gb_attention_bars", "head-scores", t.section("panel")),
         )
     ]

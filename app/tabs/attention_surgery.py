@@ -123,18 +123,19 @@ def _effect_values(view: View) -> list:
     if not service.surgery(view.state.plan) and not service.quick(view):
         return [panel_value(t("attention.effect_wait")), gr.skip(), panel_value(""), gr.skip()]
     found = effect(view)
-    menu = t.section("panel")
+    menu, checked = t.section("panel"), [check_badge(t, found.check, t("attention.check_direct"))]  # of both runs
     head = panel_value(
         effect_words(view, t, found),
         help=t("attention.effect_help"),
         help_label=t("page.help"),
+        badges=checked,
         exports=Exports("gb_attention_movers", "attention-surgery", menu),
     )
     other = panel_value(
         compensation_words(view, t, found),
         help=t("attention.compensation_help"),
         help_label=t("page.help"),
-        badges=[check_badge(t, found.check, t("attention.check_direct"))],
+        badges=checked,
         exports=Exports("gb_attention_compensation", "attention-compensation", menu),
     )
     movers = movers_bars(view.show(found.ids), found.p_before, found.p_after, t.section("attention_movers"))

@@ -92,7 +92,8 @@ def _names(view: View, what: service.Wanted, t: Words) -> dict[str, str]:
 
 
 def _described(view: View, t: Words, name: str, check: Check | None, said: str) -> dict:
-    badges = [] if check is None else [check_badge(t, check, t(f"attribution.check_{name}"))]
+    key = "checks.slope" if check and check.name == "slope" else f"attribution.check_{name}"
+    badges = [] if check is None else [check_badge(t, check, t(key))]
     exports = Exports(f"gb_attribution_{name}", f"attribution-{name}", t.section("panel"))
     return panel_value(said, help=t(f"attribution.{name}_help"), help_label=t("page.help"), badges=badges, exports=exports)
 

@@ -177,6 +177,7 @@ def _values(view: View, done: int) -> list:
         t("heads.table_what", count=view.config.n_layers * view.config.n_heads),
         help=t("heads.table_help"),
         help_label=t("page.help"),
+        badges=_badges(view, t, name),
         exports=exports[1],
     )
     return [head, _map(view, table), below, _table(view, t, name)]

@@ -6,13 +6,13 @@ from app.components.head_view import MODES, SHOWN, head_view, head_view_value
 from app.components.number_table import Column, number_table, number_table_value
 from app.components.panel import Badge, Exports, panel, panel_value
 from app.page import Page
-from app.service import attention, heads, heads_card_evidence, heads_evidence, staged
+from app.service import attention, heads, heads_card_evidence, heads_evidence, identities, staged
 from app.service import heads_card as service
 from app.service.heads_prompt import METHOD, rivals
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
-from app.tabs.badges import check_badge
+from app.tabs.badges import check_badge, identity
 from app.tabs.behind import behind
 from app.text import Words, words
 from interp.edits import NO_EDITS
@@ -118,7 +118,7 @@ def _card(view: View, measured: int) -> list:
         for role in found
     ]
     return [
-        described(t, "card", " ".join(said), "gb_heads_roles", badges),
+        described(t, "card", " ".join(said), "gb_heads_roles", [*badges, *identity(t, identities.rows(view))]),
         t("attention.on" if own_off else "attention.off", place=place(view)),
         listed(
             t, t("heads.roles_label", place=place(view)), columns, rows, marked=[i for i, r in enumerate(found) if r.given[at]]

@@ -10,11 +10,12 @@ from app.components.number_table import Column, number_table
 from app.components.panel import panel
 from app.figures.heads_card import knock_out_curve
 from app.page import Page
-from app.service import heads_evidence, staged
+from app.service import heads_evidence, identities, staged
 from app.service import heads_search as service
 from app.service.heads_prompt import METRIC, rivals
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import identity
 from app.tabs.heads_card import described, listed
 from app.text import Words, words
 from app.wiring import ended
@@ -81,7 +82,7 @@ def _values(view: View, found: service.Found | None) -> list:
             )
         )
     effects = np.full((cfg.n_layers, cfg.n_heads), np.nan) if found is None else found.now.values.numpy() - found.now.baseline
-    head = described(t, "search", " ".join(said), "gb_heads_curve")
+    head = described(t, "search", " ".join(said), "gb_heads_curve", identity(t, identities.search(view, found)))
     return [head, _map(view, t, effects, found), _table(view, t, found), _curve(view, t, found)]
 
 

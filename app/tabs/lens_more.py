@@ -128,7 +128,7 @@ def _put_in(view: View, _done: int) -> list:
         help=t("lens.patchscope_help"),
         help_label=t("page.help"),
         badges=[check_badge(t, found.check, t("lens.check_patchscope"))],
-        exports=Exports("", "patchscope", t.section("panel")),
+        exports=Exports("gb_lens_patchscope", "patchscope", t.section("panel")),
     )
     columns = [
         _column(view, t, t("lens.patchscope_with", token=token), found.text, found.top_ids, found.top_probabilities),

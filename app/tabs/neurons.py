@@ -8,13 +8,13 @@ from app.components.bar_list import Bar, Bars, bar_list, bar_list_value
 from app.components.panel import Exports, panel, panel_value
 from app.components.token_strip import token_strip
 from app.page import Page
+from app.service import identities, neurons_evidence
 from app.service import neurons as service
-from app.service import neurons_evidence
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs import neurons_directions, neurons_held, neurons_sae, neurons_text
-from app.tabs.badges import check_badge
+from app.tabs.badges import check_badge, identity
 from app.tabs.neurons_strip import shaded
 from app.text import Words, words
 
@@ -130,7 +130,8 @@ def _on_prompt(view: View) -> list:
         plain = View(view.store, service.choose(view.state, *service.chosen(view)).but(plan=type(view.state.plan)()))
         what += " " + t("neurons.before", at=at["at"], value=service.here(plain).tolist()[view.position])
     exports = Exports("gb_neurons_said", "neuron", t.section("panel"))
-    head = panel_value(what, help=t("neurons.strip_help"), help_label=t("page.help"), exports=exports)
+    badges, help = identity(t, identities.neuron(view)), t("neurons.strip_help")
+    head = panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)
     label = t("neurons.strip_label", name=name)
     return [head, shaded(view, t, values, label, t("neurons.activation")), _said(view, t, name)]
 

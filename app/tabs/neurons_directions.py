@@ -5,10 +5,12 @@ import gradio as gr
 from app.components.bar_list import Bar, Bars, bar_list, bar_list_value
 from app.components.panel import Exports, panel, panel_value
 from app.page import Page
+from app.service import identities
 from app.service import neurons_directions as service
 from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
+from app.tabs.badges import identity
 from app.text import words
 
 
@@ -61,7 +63,8 @@ def _directions(view: View) -> list:
         place = {"layer": view.layer, "head": view.head, "rank": service.RANK.of(view.state), "kind": kind}
         what = t("neurons.svd_what", size=found.size, share=found.share, **place)
     exports = Exports("gb_neurons_direction", "direction", t.section("panel"))
-    head = panel_value(what, help=t("neurons.direction_help"), help_label=t("page.help"), exports=exports)
+    badges, help = identity(t, identities.direction(view)), t("neurons.direction_help")
+    head = panel_value(what, help=help, help_label=t("page.help"), badges=badges, exports=exports)
     lists = []
     for name, ends in found.lists:
         side = t(f"neurons.side_{name}")

@@ -5,12 +5,14 @@ import gradio as gr
 from app.components.next_token import NextToken, next_token, next_token_value, scale_for
 from app.components.panel import Exports, panel, panel_value
 from app.page import Notice, Page
+from app.service import identities
 from app.service import patching as service
 from app.service import patching_pair as pairs
 from app.service import patching_scripts as scripts
 from app.service.patching import Place
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import identity
 from app.tabs.patching_job import TAB, Offered, drawn_after
 from app.tabs.patching_words import metric_text, number
 from app.text import words
@@ -24,7 +26,7 @@ STYLE = f"<style>{_ROWS} {{ grid-template-columns: minmax(56px, 96px) minmax(60p
 def build(page: Page, maps: Offered) -> None:
     """The three runs' predictions and the button. maps: the job whose strongest cell is shown while none was chosen."""
     head = panel("gb_patching_cell_head")
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="gb_patching_cell"):
         bars = []
         for run in RUNS:
             with gr.Column(min_width=260):
@@ -75,8 +77,11 @@ def _head(view: View, place: Place) -> dict:
         said.append(t("patching.cell_unedited", value=number(service.patched_metric(view, unedited))))
     if _edit(view, place) is None:
         said.append(t("patching.not_an_edit", place=place.name))
-    exports = Exports("", "patching-cell", t.section("panel"))
-    return panel_value(" ".join(said), help=t("patching.cell_help"), help_label=t("page.help"), exports=exports)
+    badges, exports = (
+        identity(t, identities.cell(view, place)),
+        Exports("gb_patching_cell", "patching-cell", t.section("panel")),
+    )
+    return panel_value(" ".join(said), help=t("patching.cell_help"), help_label=t("page.help"), badges=badges, exports=exports)
 
 
 def _edit(view: View, place: Place):

@@ -13,9 +13,11 @@ from app.components.text_summary import Figure, text_summary, text_summary_value
 from app.components.token_strip import Legend, StripToken, token_strip, token_strip_value
 from app.figures.surprisal import surprisal_line
 from app.page import Page
+from app.service import identities
 from app.service.probabilities import TextStatistics, TextView, next_evidence, text_evidence, text_view
 from app.service.view import View
 from app.state import PageState
+from app.tabs.badges import identity
 from app.tabs.header import continue_with, next_tokens_value
 from app.text import Words, words
 
@@ -56,7 +58,13 @@ def _render(view: View) -> list:
     return [
         panel_value(t("probabilities.what"), help=t("probabilities.help"), badges=[badge], exports=bars, **help),
         _without_menu(next_tokens_value(view, "full")),
-        panel_value(t("probabilities.text_what"), help=t("probabilities.text_help"), exports=line, **help),
+        panel_value(
+            t("probabilities.text_what"),
+            help=t("probabilities.text_help"),
+            badges=identity(t, identities.probabilities(view)),
+            exports=line,
+            **help,
+        ),
         text_summary_value(figures(t, text), label=t("probabilities.figures")),
         strip_value(view, t, text),
         _line(view, t, text),

@@ -11,6 +11,7 @@ from app.components.panel import Badge, Exports, panel_value
 from app.figures.scaling import SizePoint, published_curves, scaling_costs
 from app.service.scaling import Cost, Curve, Reading, unit_of
 from app.service.view import View
+from app.tabs.badges import origin
 from app.tabs.model_picker import size_text
 from app.text import Words
 from gpt2_core.checkpoints import ModelEntry
@@ -140,7 +141,8 @@ def curve_head(t: Words, curve: Curve) -> dict:
         rows = ", ".join(t("scaling.row", name=name, value=value) for name, value in curve.others)
         said.append(t("scaling.others", rows=rows))
     exports = Exports("gb_scaling_curve", "scaling-curve", t.section("panel"))
-    return panel_value(" ".join(said), help=t("scaling.curve_help"), help_label=t("page.help"), exports=exports)
+    help, badges = t("scaling.curve_help"), [origin(t, "published")]
+    return panel_value(" ".join(said), help=help, help_label=t("page.help"), badges=badges, exports=exports)
 
 
 # ---- costs ------------------------------------------------------------------------------------------------------------------

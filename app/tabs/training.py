@@ -11,6 +11,7 @@ from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.tabs import training_pictures as pictures
+from app.tabs.badges import origin
 from app.text import words
 
 ROLE = Setting("training.role", "induction", one_of=ROLES)  # which score of the heads
@@ -44,7 +45,10 @@ def _choice(page: Page) -> None:
         t, name = words(view.state.lang), service.chosen(view)
         names = [entry.name for entry in service.with_film(page.store)]
         exports = None if name is None else Exports("", f"{name}-training", t.section("panel"))  # pictures are each chart's own
-        what = panel_value(t("training.what"), help=t("training.help"), help_label=t("page.help"), exports=exports)
+        badges = [] if name is None else [origin(t, "recorded")]
+        what = panel_value(
+            t("training.what"), help=t("training.help"), help_label=t("page.help"), badges=badges, exports=exports
+        )
         largest = names[-1] if names and name is None else ""
         button = gr.update(visible=bool(largest), value=t("training.open", name=largest))
         return [what, gr.update(choices=names, value=name if name in names else None, visible=bool(names)), button, largest]
@@ -119,9 +123,8 @@ def _family(page: Page) -> None:
         if not courses:
             return [gr.update(visible=False), gr.skip(), gr.skip(), gr.skip()]
         exports = Exports("gb_training_losses", "training-family", t.section("panel"))
-        what = panel_value(
-            t("training.family_what"), help=t("training.family_help"), help_label=t("page.help"), exports=exports
-        )
+        help, badges = t("training.family_help"), [origin(t, "recorded")]
+        what = panel_value(t("training.family_what"), help=help, help_label=t("page.help"), badges=badges, exports=exports)
         return [gr.update(visible=True), what, *pictures.family(t, courses, service.chosen(view))]
 
     page.hands_out(head, training_evidence.family_evidence)

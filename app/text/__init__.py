@@ -14,6 +14,7 @@ from app.text import (
     anatomy_steps,
     attention,
     attribution,
+    checks,
     circuits,
     components,
     edits,
@@ -38,6 +39,7 @@ from app.text import (
 PARTS = (
     neurons,
     page,
+    checks,
     edits,
     examples,
     components,

@@ -3,6 +3,7 @@ const G = window.Glassbox;
 const note = G.el('p', { class: 'gb-mc-note', role: 'status', hidden: true });
 const grid = G.el('div', { class: 'gb-mc', role: 'group' });
 element.querySelector('.gb-host').append(note, grid);
+let columns = null;                                      // the last ones there were
 
 const run = ([text, mark]) => (mark ? G.el('span', { class: 'gb-ws', dataset: { mark }, text }) : text);
 const share = (x) => `${(100 * x).toFixed(2)}%`;
@@ -62,6 +63,7 @@ function draw() {
   note.textContent = value.note;
   grid.classList.toggle('gb-mc-old', value.columns === null);
   if (value.columns) {
+    columns = value.columns;
     const kept = [...grid.querySelectorAll('.gb-mc-text')].map((node) => node.scrollTop);
     grid.setAttribute('aria-label', value.label);
     grid.dataset.count = value.columns.length;
@@ -79,5 +81,40 @@ grid.addEventListener('copy', (e) => {                   // what a model wrote s
   e.preventDefault();
 });
 G.tooltip(grid, '[data-hint]', (node) => node.dataset.hint);
+
+/* ---- as a picture: the columns beside each other ---------------------------------------------------------------- */
+const WIDE = 460, PAD = 14, LINE = 20, LETTER = 7.9;
+const cut = (text, most) => text.split('\n').flatMap((row) => row.match(new RegExp(`.{1,${most}}(?:\\s|$)|.{1,${most}}`, 'gu')) || ['']);
+function written(x, c) {                                 // one column: [pieces of SVG, its height]
+  const out = [], ink = G.css('--gb-ink'), muted = G.css('--gb-muted');
+  let y = 8;
+  const put = (at, text, more = {}) => out.push(G.sx('text', { x: x + at, y, fill: ink, ...more }, null, text));
+  const say = (text, more) => { for (const row of cut(text, Math.floor((WIDE - 2 * PAD) / LETTER))) { y += LINE; put(PAD, row, more); } };
+  const drawn = {
+    text: (b) => { say([b.label, b.generated].filter(Boolean).join(' \u00b7 '), { fill: muted }); say(b.runs.map(([s, mark]) => (mark ? mark + (s.includes('\n') ? '\n' : '') : s)).join('') || b.empty); },
+    bars: (b) => {
+      say(b.label, { fill: muted });
+      for (const row of b.rows) {
+        y += LINE;
+        const from = b.align === 'right' ? x + 150 + 180 * (1 - row.width) : x + 150;
+        put(142, row.text, { 'text-anchor': 'end' });
+        out.push(G.sx('rect', { x: from, y: y - 12, width: Math.max(1, 180 * row.width), height: 14, fill: G.css(row.picked ? '--gb-cat-2' : '--gb-seq-5') }));
+        put(338, [row.value, row.extra].filter(Boolean).join('  '));
+      }
+      if (b.note) say(b.note, { fill: muted });
+    },
+    table: (b) => [b.head, ...b.rows].forEach((row) => say(row.join('   '))),
+  };
+  if (c.title) say(c.title, { 'font-weight': 700 });
+  if (c.status) say(c.status, { fill: muted });
+  c.blocks.forEach((b) => { y += 6; drawn[b.kind](b); });
+  c.facts.forEach((f) => say(`${f.label}  ${f.value}`));
+  c.notes.forEach((note) => say(note, { fill: muted }));
+  return [out, y];
+}
+element.gbPicture = () => {
+  const pictures = (columns || []).map((c, i) => written(i * WIDE, c));
+  return G.svgDoc(Math.max(1, pictures.length) * WIDE, Math.max(40, ...pictures.map(([, y]) => y)) + 16, pictures.flatMap(([out]) => out), grid.getAttribute('aria-label'));
+};
 watch('value', draw);
 draw();

@@ -70,8 +70,8 @@ def test_every_split_sums_to_the_logit_difference(store, plan):
 def test_saliency_is_the_slope_and_integrated_gradients_are_complete(store):
     view = view_of(store)
     what = service.wanted(view, " Tom", "")
-    slope, none = service.saliency(view, what, "gradient", NO_EDITS)
-    assert none is None and slope.shape == (len(view.run),)
+    slope, check = service.saliency(view, what, "gradient", NO_EDITS)
+    assert check.name == "slope" and check.holds and slope.shape == (len(view.run),)
     for method in service.METHODS[1:]:
         values, check = service.saliency(view, what, method, NO_EDITS)
         assert check.holds and values.shape == slope.shape
