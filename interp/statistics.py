@@ -216,7 +216,7 @@ def _bca(
 def _quantile(resampled: Float[Tensor, "resample cell"], at: Float[Tensor, " cell"]) -> Float[Tensor, " cell"]:
     """The quantile `at` of each column, linear between its neighbours."""
     ordered, place = resampled.sort(0).values, at * (len(resampled) - 1)
-    low = place.floor().long().clamp(max=len(resampled) - 2)[None]
+    low = place.long().clamp(max=len(resampled) - 2)[None]
     below, above = ordered.gather(0, low)[0], ordered.gather(0, low + 1)[0]
     return below + (above - below) * (place - low[0])
 

@@ -225,6 +225,11 @@ def test_float64_is_exact_and_half_precision_is_judged_by_its_rounding():
     assert result.check.holds and result.check.residual > 1e-4
 
 
+def test_a_target_is_named_by_its_tokens():
+    labels = [logit(MODEL, 9, minus=minus).label for minus in (None, 4, "mean")]
+    assert labels == ["'<|9|>'", "'<|9|>' − '<|4|>'", "'<|9|>' − mean"]
+
+
 def test_what_cannot_be_explained():
     with pytest.raises(ValueError, match="vocabulary of 101"):
         logit(MODEL, 101)
