@@ -240,7 +240,7 @@ class _Paths:
         def override(layer: int, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             parts = {"q": q, "k": k, "v": v}
             for receiver in self.receivers:
-                if receiver.layer == layer and layer in received:
+                if receiver.layer == layer:
                     new = parts[receiver.input].clone()
                     new[chosen, receiver.head] = received[layer][receiver.input][chosen, receiver.head]
                     parts[receiver.input] = new

@@ -141,8 +141,10 @@ def test_false_negatives_by_hand_and_in_a_saturated_softmax():
         key = "effect" if isinstance(result, Preview) else "values"
         return type(result)(**{**fields, key: effect if key == "effect" else effect + result.base})
 
+    steep = lambda logits: 100 * METRIC(logits)  # noqa: E731
+    wide = patching.sweep(model, CLEAN, CORRUPTED, steep), preview(model, CLEAN, CORRUPTED, steep)
+    scale = abs(wide[0].clean - wide[0].corrupted)
     unit = torch.tensor([[1.0, 1.0, 0.0, 0.05, -1.0]], dtype=torch.float64) * scale
-    wide = patching.sweep(model, CLEAN, CORRUPTED, METRIC), preview(model, CLEAN, CORRUPTED, METRIC)
     seen = torch.tensor([[0.9, 0.0, 0.0, 0.0, 0.049]], dtype=torch.float64) * scale
     by_hand = false_negatives(with_effect(wide[1], seen), with_effect(wide[0], unit), threshold=0.1)
     assert by_hand.mask.tolist() == [[False, True, False, False, True]] and by_hand.share == pytest.approx(2 / 3)

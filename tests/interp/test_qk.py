@@ -61,6 +61,9 @@ def test_parts_per_head_equal_transformer_lens():
 def test_few_names_suffice_and_float64_is_exact():
     few = score_parts(MODEL, trace(MODEL, RUN.tokens[1:], names_filter=qk_names(2)), 2, 1, 6, 4, by_head=True)
     assert max_difference(few.table, score_parts(MODEL, RUN, 2, 1, 6, 4, by_head=True).table) <= 1e-6
+    from_the_end = score_parts(MODEL, RUN, 2, 1, -2, -4)
+    assert (from_the_end.query, from_the_end.key) == (6, 4)
+    assert torch.equal(from_the_end.table, score_parts(MODEL, RUN, 2, 1, 6, 4).table)
     double = random_model(MODEL.config).double()
     assert all(check.residual <= 1e-12 for check in score_parts(double, trace(double, [5, 6, 7]), 2, 1, 3, 1).checks)
 
