@@ -119,6 +119,24 @@ def test_fused_products_are_the_models():
     assert all(check.residual <= 1e-12 and check.tolerance < 1e-7 for check in exact.checks)
 
 
+def test_batches_hold_every_cell_once_within_the_memory():
+    starts, one = {0: 3, 1: 0, 2: 5, 3: 0, 4: 6}, sweep_cost.row_bytes(CONFIG, 7, 0, 2, explicit=False)
+    found = list(sweep_cost.batches(CONFIG, 7, 1, starts, 2, explicit=False, memory=2 * one))
+    assert sorted(cell for batch in found for cell in batch.cells) == sorted(starts) and len(found) > 1
+    assert all(batch.tokens == sum(7 - starts[cell] for cell in batch.cells) for batch in found)
+    assert all(batch.bytes <= 2 * one for batch in found) and [batch.last for batch in found] == [False] * (len(found) - 1) + [
+        True
+    ]
+    scores = sweep_cost.row_bytes(CONFIG, 7, 2, 5, explicit=True) - sweep_cost.row_bytes(CONFIG, 7, 2, 5, explicit=False)
+    assert scores == 4 * 5 * 7 * sweep_cost._BYTES_OF_SCORES  # heads, queries, keys
+
+
+def test_the_estimate_takes_the_memory_that_is_allowed_and_one_row_at_least():
+    one = sweep_cost.row_bytes(CONFIG, 7, 0, CONFIG.d_vocab, explicit=False)
+    least, some, most = (patching.estimate(MODEL, 7, memory=memory).bytes for memory in (1, 3 * one, 2**50))
+    assert (some - least, most - least) == (2 * one, 6 * one)
+
+
 def test_estimates_that_mean_nothing():
     for arguments in ({"component": "resid"}, {"first": 7}):
         with pytest.raises(ValueError, match=r"expected|Expected"):

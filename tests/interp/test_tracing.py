@@ -42,6 +42,11 @@ def one_run(sample: int | None, restored: dict[str, int], clean: dict[str, torch
     return logits.softmax(-1)[7].item(), seen
 
 
+def test_noise_is_drawn_for_the_subject_where_none_is_given():
+    drawn = causal_trace(MODEL, TOKENS, SUBJECT, METRIC)
+    assert torch.equal(drawn.values, causal_trace(MODEL, TOKENS, SUBJECT, METRIC, noise=draw_noise(MODEL, 2)).values)
+
+
 @pytest.mark.parametrize("plan", [NO_EDITS, PLAN])
 @pytest.mark.parametrize(
     ("component", "window"), [("resid_pre", 1), ("resid_post", 1), ("mlp_out", 1), ("mlp_out", 3), ("attn_out", 2)]
