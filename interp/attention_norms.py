@@ -14,7 +14,8 @@ LayerNorm: every x_j is divided by its own scale as it was in the run (frozen), 
 to the head's result exactly; that identity is the check. b_V is part of f as in the paper. It adds the same vector to every key's
 f, whatever the token (a row sums to 1, so each head's result carries it once).
 
-Pitfall: a long vector need not matter. It may be cancelled by others, or point where nothing reads; for effects, ablate.
+Pitfalls: a plan that edits z (a head turned off) acts behind these vectors, which are what the head would have written; the check then
+says by how much. A long vector need not matter. It may be cancelled by others, or point where nothing reads; for effects, ablate.
 Source: Kobayashi et al. 2020, "Attention is Not Only a Weight", 2004.10102, equations 3 to 5.
 """
 

@@ -26,7 +26,7 @@ Sources: Conmy et al. 2023, 2304.14997; Wang et al. 2022, 2211.00593; Miller et 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -54,8 +54,8 @@ class Circuit:
     level: str
     tau: float | int
     nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
-    effects: dict[Node, float] | dict[Edge, float]
+    edges: tuple[Edge, ...] = field(repr=False)
+    effects: dict[Node, float] | dict[Edge, float] = field(repr=False)
     total: int
     kl: float
     model: Float[Tensor, " prompt"]

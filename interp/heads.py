@@ -34,8 +34,8 @@ LOWEST, HIGHEST = 100, 20000  # ids of ordinary tokens, neither single bytes nor
 class HeadScores:
     """previous_token, duplicate_token, induction: Float [layer head], mean attention in 0..1.
 
-    chance: what evenly spread attention would score, per role. first_copy_loss, second_copy_loss: nats per token; their
-    difference is what the model gains from having seen the sequence before.
+    chance: what evenly spread attention would score, per role. first_copy_loss, second_copy_loss: nats per token, of each copy from its
+    second token on; their difference is what the model gains from having seen the sequence before.
     """
 
     previous_token: Float[Tensor, "layer head"]

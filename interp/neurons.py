@@ -12,7 +12,7 @@ Source: Bolukbasi et al. 2021, 2104.07143 (an interpretability illusion: top act
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -46,7 +46,7 @@ class TopActivations:
     mean: Float[Tensor, " neuron"]
     active: Float[Tensor, " neuron"]
     histogram: Int[Tensor, "neuron bin"]
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...] = field(repr=False)
     window: int
     done: int
     windows: int

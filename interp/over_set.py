@@ -22,7 +22,7 @@ Sources: Wang et al. 2022, 2211.00593 (effects over p_IOI); Efron 1987 (interval
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -69,7 +69,7 @@ class OverSet:
     interval: Interval
     clean: Float[Tensor, " prompt"]
     corrupted: Float[Tensor, " prompt"]
-    prompts: tuple[str, ...]
+    prompts: tuple[str, ...] = field(repr=False)
     n_unique: int
     name: str
     corruption: str

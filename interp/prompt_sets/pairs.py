@@ -8,7 +8,7 @@ Prompts are never padded: `PromptSet.batches` groups pairs of one length into te
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from string import Formatter
 
@@ -65,7 +65,7 @@ class PromptBatch:
     positions: dict[str, Int[Tensor, " prompt"]]
     starts: dict[str, Int[Tensor, " prompt"]]
     metric: AnswerMetric
-    pairs: tuple[PromptPair, ...]
+    pairs: tuple[PromptPair, ...] = field(repr=False)
     indices: tuple[int, ...]
     bos: bool
 
@@ -90,6 +90,10 @@ class PromptSet:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def __repr__(self) -> str:
+        first = self.pairs[0].clean.text if self.pairs else ""
+        return f"PromptSet({self.name!r}, {len(self)} pairs, metric={self.metric!r}, seed={self.seed}, first={first!r})"
 
     @property
     def n_unique(self) -> int:

@@ -171,6 +171,7 @@ def test_greedy_search_equals_the_naive_one(level, tau):
     assert circuit.faithfulness == pytest.approx(((own - empty) / (model - empty)).item(), abs=1e-5)
     assert circuit.rest_faithfulness == pytest.approx(((others - empty) / (model - empty)).item(), abs=1e-5)
     assert circuit.ratio == pytest.approx((own / model).item(), abs=1e-5) and circuit.check.holds
+    assert "Edge(" not in repr(circuit)
     if level == "edge":
         assert set(circuit.edges) == set(effects) and set(circuit.nodes) == {n for e in effects for n in (e.sender, e.receiver)}
     else:

@@ -106,6 +106,6 @@ def test_a_plan_progress_and_cancelling():
 def test_text_is_read_by_the_tokenizer():
     model = random_model(tiny_config(d_model=16), tokenizer=Tokenizer.load())
     found = top_activations(model, "The old clock struck twelve", 0, 1)
-    assert found.tokens == tuple(model.tokenizer.encode("The old clock struck twelve"))
+    assert found.tokens == tuple(model.tokenizer.encode("The old clock struck twelve")) and str(found.tokens) not in repr(found)
     context = contexts(model, found, 0, before=99, after=99)[0]
     assert "".join(context.strings) == "The old clock struck twelve"

@@ -172,7 +172,7 @@ def test_statistics_of_the_cells():
     assert (found.interval.low[0].item(), found.interval.high[0].item()) == (alone.low.item(), alone.high.item())
     assert drawn.quantile(0.02) < alone.low < drawn.quantile(0.08)
     assert found.normalised.tolist() == pytest.approx([x / found.difference for x in (2.0, -2.0)])
-    assert found.of_the_set().values.tolist() == found.clean.tolist()
+    assert found.of_the_set().values.tolist() == found.clean.tolist() and DRAWN.texts[0] not in repr(found)
     with pytest.raises(ValueError, match="1 indices"):
         found.summary(0, 1)
 

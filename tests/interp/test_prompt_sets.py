@@ -29,6 +29,8 @@ def word(pair: PromptPair, name: str, corrupted: bool = False) -> str:
 def test_pairs_match_in_length_and_differ(name):
     drawn = DRAWN[name]
     assert len(drawn) == 40 == drawn.n_unique and len(drawn.texts) == 40
+    assert f"{name!r}, 40 pairs" in repr(drawn) and len(repr(drawn)) < 600  # a notebook prints what a cell ends with
+    assert not any("PromptPair" in repr(batch) for batch in drawn.batches())
     assert drawn.source and drawn.corruption and drawn.metric in prompt_sets.METRICS and drawn.name == name
     for pair in drawn.pairs:
         assert len(pair.clean.ids) == len(pair.corrupted.ids) and pair.clean.ids != pair.corrupted.ids
