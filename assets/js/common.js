@@ -119,6 +119,7 @@ window.Glassbox = window.Glassbox || (() => {
       document.body.append(tipNode);
       addEventListener("scroll", hideTip, { capture: true, passive: true });
       addEventListener("keydown", (e) => { if (e.key === "Escape") hideTip(); });
+      addEventListener("pointerdown", (e) => { if (e.pointerType === "touch" && !tipFor?.contains(e.target)) hideTip(); }, { capture: true });
     }
     tipNode.textContent = text;
     tipNode.hidden = false;
@@ -128,10 +129,12 @@ window.Glassbox = window.Glassbox || (() => {
   }
   /* tooltip(container, selector, (element) => text): hover and keyboard focus, one listener for any number of elements. */
   function tooltip(container, selector, textOf) {
+    let touched = false;
     const show = (e) => { const t = e.target.closest?.(selector); if (t && container.contains(t)) showTip(t, textOf(t)); };
     const hide = (e) => { if (!e.relatedTarget || e.relatedTarget.closest?.(selector) !== tipFor) hideTip(); };
-    container.addEventListener("pointerover", show);
-    container.addEventListener("pointerout", hide);
+    container.addEventListener("pointerover", (e) => { touched = e.pointerType === "touch"; show(e); });
+    container.addEventListener("pointerout", hide);        // also when a finger is lifted: what does nothing else is shown again
+    container.addEventListener("click", (e) => { if (touched && !e.target.closest?.("button, a, [role=option], [role=gridcell]")) show(e); });
     container.addEventListener("focusin", (e) => { if (e.target.matches(":focus-visible")) show(e); });
     container.addEventListener("focusout", hideTip);
   }

@@ -83,7 +83,7 @@ grid.addEventListener('copy', (e) => {                   // what a model wrote s
 G.tooltip(grid, '[data-hint]', (node) => node.dataset.hint);
 
 /* ---- as a picture: the columns beside each other ---------------------------------------------------------------- */
-const WIDE = 460, PAD = 14, LINE = 20, LETTER = 7.9;
+const WIDE = 460, ABREAST = 4, PAD = 14, LINE = 20, LETTER = 7.9;
 const cut = (text, most) => text.split('\n').flatMap((row) => row.match(new RegExp(`.{1,${most}}(?:\\s|$)|.{1,${most}}`, 'gu')) || ['']);
 function written(x, c) {                                 // one column: [pieces of SVG, its height]
   const out = [], ink = G.css('--gb-ink'), muted = G.css('--gb-muted');
@@ -113,8 +113,14 @@ function written(x, c) {                                 // one column: [pieces 
   return [out, y];
 }
 element.gbPicture = () => {
-  const pictures = (columns || []).map((c, i) => written(i * WIDE, c));
-  return G.svgDoc(Math.max(1, pictures.length) * WIDE, Math.max(40, ...pictures.map(([, y]) => y)) + 16, pictures.flatMap(([out]) => out), grid.getAttribute('aria-label'));
+  const pictures = (columns || []).map((c, i) => written((i % ABREAST) * WIDE, c)), rows = [];
+  let top = 0;
+  for (let i = 0; i < pictures.length; i += ABREAST) {
+    const row = pictures.slice(i, i + ABREAST);
+    rows.push(G.sx('g', { transform: `translate(0 ${top})` }, row.flatMap(([out]) => out)));
+    top += Math.max(...row.map(([, y]) => y)) + 16;
+  }
+  return G.svgDoc(Math.max(1, Math.min(ABREAST, pictures.length)) * WIDE, Math.max(56, top), rows, grid.getAttribute('aria-label'));
 };
 watch('value', draw);
 draw();
