@@ -1,10 +1,9 @@
 """A run of the page as data, as a table, or as a script that reproduces it."""
 
-import csv
-import io
 import json
 import math
 
+from app import evidence
 from app.components.toolbar import Download
 from app.service.scripts import script
 from app.service.view import View, as_numpy
@@ -44,13 +43,12 @@ def as_json(view: View) -> str:
 
 def as_csv(view: View) -> str:
     """One line per token: position, id, text, statistics, and the likeliest next token."""
-    out = io.StringIO()
-    names = ["position", "id", "text", "logprob_nats", "surprisal_bits", "entropy_before_bits", "rank"]
-    writer = csv.writer(out)
-    writer.writerow([*names, "next_text", "next_probability"])
-    for row in run_as_dict(view)["tokens"]:
-        writer.writerow([row[name] for name in names] + [row["next"][0]["text"], row["next"][0]["probability"]])
-    return out.getvalue()
+    names = ("position", "id", "text", "logprob_nats", "surprisal_bits", "entropy_before_bits", "rank")
+    rows = [
+        [*(row[name] for name in names), *(row["next"][0][name] for name in ("text", "probability"))]
+        for row in run_as_dict(view)["tokens"]
+    ]
+    return evidence.as_csv(evidence.Evidence("tokens", (*names, "next_text", "next_probability"), rows, code=""))
 
 
 def as_script(view: View) -> str:
