@@ -199,6 +199,8 @@ class _Reader(DirectReader):
     def __init__(self, model: GPT2, run: Run, target: Target, position: int):
         self.run, self.label, self.position = run, target.label, run.at(position)
         offset = torch.tensor(target.bias, dtype=torch.float64)
+        if len(target.vector) != model.config.d_model:
+            raise ValueError(f"{target.label} has {len(target.vector)} numbers, the residual stream {model.config.d_model}.")
         super().__init__(model, lambda name: run.activations[name][self.position], target.vector, offset)
         if target.token is None:
             self.value = (self.at("ln_final.hook_out") @ self.target).item() + target.bias

@@ -1,9 +1,10 @@
 """One change at one hook of a running model, as data; see `interp.edits`, where plans are made of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpt2_core.config import GPT2Config
-from interp.edit_rules import EDITABLE, OPERATIONS, check_numbers, check_operation, plain_text
+from interp.edit_rules import EDITABLE, OPERATIONS, check_numbers, check_operation, plain_text, whole
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,11 @@ class Edit:
             raise ValueError(f"{self.component!r} cannot be edited; expected one of {', '.join(EDITABLE)}.")
         for name in ("text", "minus", "autoencoder"):
             object.__setattr__(self, name, None if getattr(self, name) is None else plain_text(getattr(self, name)))
+        for name in ("layer", "head", "key", "neuron", "feature"):
+            object.__setattr__(self, name, whole(getattr(self, name)))
         if self.positions is not None:
-            object.__setattr__(self, "positions", tuple(self.positions))
+            several = isinstance(self.positions, Iterable)
+            object.__setattr__(self, "positions", tuple(map(whole, self.positions if several else (self.positions,))))
         check_numbers(self)
         check_operation(self)
 

@@ -1,5 +1,6 @@
 """Which edits mean something: what can be edited, what each operation reads, and the sentence that refuses the rest."""
 
+import operator
 from typing import Any
 
 MAX_TEXT = 4000
@@ -51,6 +52,14 @@ def plain_text(text: str) -> str:
 def texts_of(text: str, lines: bool) -> tuple[str, ...]:
     """The texts that a field holds: itself, or with `lines` each of its lines that is not empty."""
     return tuple(line for line in text.split("\n") if line) if lines else (text,)
+
+
+def whole(number: Any) -> Any:
+    """An integer of NumPy or torch as Python's own; anything else as it is, for `check_numbers` to refuse."""
+    try:
+        return number if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        return number
 
 
 def check_numbers(edit: Any) -> None:

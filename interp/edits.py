@@ -14,7 +14,8 @@
 
 A plan is frozen, goes to JSON and back, and is compiled for a model by `compile_plan`, which gives a hook for
 `model(tokens, hook=...)`, `generate` and every analysis. Edits act in order. Positions are indices into the tokens of the
-run, a leading `<|endoftext|>` counted; None is every position, tokens generated later included.
+run, a leading `<|endoftext|>` counted; None is every position, tokens generated later included. One that a run does not reach
+changes nothing in it.
 
 Pitfalls: zero ablation takes a head away from everything it was trained with, so it exaggerates; mean ablation depends on
 the text of the mean; neither shows what a head does when others take over for it (Wang et al. 2022, 2211.00593).

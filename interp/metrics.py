@@ -167,8 +167,8 @@ class AnswerMetric:
         return _mean_column(W_U, self.correct) - _mean_column(W_U, self.wrong)
 
 
-def answer_metric(name: str, correct: Sequence[Sequence[int]], wrong: Sequence[Sequence[int]]) -> AnswerMetric:
-    """A metric from lists of answers, one list a prompt. Raises ValueError for an unknown name or a prompt without answers."""
+def answer_metric(name: str, correct: Sequence[Ids], wrong: Sequence[Ids]) -> AnswerMetric:
+    """A metric from answers, one id or a list of them a prompt. Raises ValueError for an unknown name or a prompt without answers."""
     if name not in METRICS:
         raise ValueError(f"No metric is called {name!r}; expected one of {', '.join(METRICS)}.")
     if len(correct) != len(wrong) or not correct:
@@ -223,9 +223,10 @@ def _gather(values: Float[Tensor, "row d_vocab"], ids: Int[Tensor, "row most"]) 
     return values.gather(-1, ids.clamp(min=0)), ids != NO_ID
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "prompt most"]:
-    if not all(rows):
-        raise ValueError(f"Prompt {[bool(row) for row in rows].index(False)} has no answers; give it at least one token id.")
+def _padded(rows: Sequence[Ids]) -> Int[Tensor, "prompt most"]:
+    if empty := [i for i, row in enumerate(rows) if not token_ids(row)]:
+        raise ValueError(f"Prompt {empty[0]} has no answers; give it at least one token id.")
+    rows = [_ids(row) for row in rows]
     most = max(map(len, rows))
     return torch.tensor([[*row, *[NO_ID] * (most - len(row))] for row in rows])
 

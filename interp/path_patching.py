@@ -113,7 +113,7 @@ def sweep(
         plan,
     )
     if senders is not None:
-        values = paths.values([tuple(senders)])[0]
+        values = paths.values([each_a(tuple, senders, "heads (layer, head)")])[0]
     else:
         heads = range(model.config.n_heads)
         values = torch.stack([paths.values([((layer, h),) for h in heads]) for layer in range(model.config.n_layers)])

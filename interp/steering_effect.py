@@ -28,6 +28,7 @@ from gpt2_core.model import GPT2
 from gpt2_core.streaming import words_of
 from interp.edits import EDITABLE, NO_EDITS, Edit, Plan
 from interp.finite import refuse_not_finite
+from interp.given import token_ids
 from interp.intervene import Apply, PlanHook, application, compile_plan, paired_texts, sources
 from interp.run import Check, Provenance, Run, judged, position_in, prompt_ids, provenance, trace
 from interp.weights import Ends, vector_effect
@@ -196,9 +197,9 @@ def sweep_values(
     if edit.op not in SWEPT or not values:
         raise ValueError(f"{edit.op} at {len(values)} values cannot be swept; give some values and one of {', '.join(SWEPT)}.")
     plan.add(edit).check(model.config)
-    ids = prompt_ids(model, prompt, bos)
+    ids, targets = prompt_ids(model, prompt, bos), token_ids(targets, model.config.d_vocab)
     at, base_hook = position_in(len(ids), position), compile_plan(model, plan, bos)
-    base, logp = _curve(model, ids, at, list(targets), base_hook, 1, None)
+    base, logp = _curve(model, ids, at, targets, base_hook, 1, None)
     source = sources(model, Plan((edit,)), bos)[0]
     amounts = torch.tensor([float(v) for v in values], device=model.wte.weight.device)
 
@@ -206,12 +207,12 @@ def sweep_values(
         parts = []
         for rows in amounts.split(max(1, int(LOGITS // (4 * len(ids) * model.config.d_vocab)))):
             hook = _Rows(edit.hook_name, application(edit, direction, rows), base_hook)
-            parts.append(_curve(model, ids, at, list(targets), hook, len(rows), logp)[0])
+            parts.append(_curve(model, ids, at, targets, hook, len(rows), logp)[0])
         return Curve(*(torch.cat([getattr(part, name) for part in parts]) for name in ("probability", "surprisal", "kl")))
 
     control = None if source is None else along(_random_like(source, seed))
     origin = provenance(model, plan.add(edit), bos)
-    return ValueSweep(tuple(map(float, values)), tuple(targets), at, along(source), base, control, origin)
+    return ValueSweep(tuple(map(float, values)), targets, at, along(source), base, control, origin)
 
 
 def _random_like(source: Tensor, seed: int) -> Tensor:
@@ -242,7 +243,7 @@ class _Rows(PlanHook):
         return super().__call__(name, x) if super().wants(name) else x
 
 
-def _curve(model: GPT2, ids: list[int], at: int, targets: list[int], hook, rows: int, base: Tensor | None):
+def _curve(model: GPT2, ids: list[int], at: int, targets: tuple[int, ...], hook, rows: int, base: Tensor | None):
     """One row per value, and the log-probabilities after the position, [row d_vocab]."""
     tokens = torch.tensor([ids] * rows)
     logits = model(tokens, hook=hook)

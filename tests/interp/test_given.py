@@ -11,28 +11,30 @@ import torch
 from helpers import random_model, tiny_config
 
 from interp.given import each_a, token_ids
-from interp.metrics import logit_diff
+from interp.metrics import answer_metric, logit_diff
 from interp.patching import token_pair
 from interp.run import trace
 from interp.targets import logit
 
 MODEL = random_model(tiny_config(n_layers=1, n_heads=2, d_model=8, d_vocab=11, n_ctx=8))
 SLIPS = """
+import numpy as np
 import torch
 from helpers import random_model, tiny_config
 from interp import Edit, Plan, trace
 from interp.ablation import Part, ablate
 from interp.attention import patterns
-from interp.attribution import by_neuron
+from interp.attribution import by_layer, by_neuron
 from interp.compensation import compensation
 from interp.knockout import knock_out_search
 from interp.lens import logit_lens
-from interp.metrics import logit_diff
+from interp.metrics import answer_metric, logit_diff
 from interp.path_patching import Receiver, sweep
 from interp.predictions import probability_of
 from interp.roles import copy_scores
 from interp.steering import ProjectOut, before_after
-from interp.targets import logit
+from interp.steering_effect import sweep_values
+from interp.targets import direction, logit
 from interp.tracing import causal_trace
 from interp.weights import token_row
 
@@ -63,6 +65,11 @@ slips = {
     "a receiver alone": lambda: sweep(m, [1, 2], [1, 3], metric, Receiver(0, 0)),
     "receivers as pairs": lambda: sweep(m, [1, 2], [1, 3], metric, [(0, 0)]),
     "an operation alone": lambda: before_after(m, [1], ProjectOut(0, torch.ones(8)), bos=False),
+    "a head for senders": lambda: sweep(m, [1, 2], [1, 3], metric, senders=(0, 1)),
+    "texts as targets": lambda: sweep_values(m, [1], Edit.scale("z", 0, value=1), [1], [" Tom"], bos=False),
+    "texts as answers": lambda: answer_metric("logit_difference", [" Tom"], [" Sam"]),
+    "a direction of another model": lambda: by_layer(m, run, direction("x", torch.ones(9))),
+    "half a layer": lambda: Edit.zero("z", 0.5),
     "no patterns": lambda: patterns(trace(m, [1], bos=False, names_filter=lambda name: "mlp" in name)),
 }
 for what, slip in slips.items():
@@ -73,6 +80,8 @@ for what, slip in slips.items():
         print("said:", error)
     except Exception as error:
         print("wrong:", what, repr(error))
+plan = Plan((Edit.zero("z", np.int64(0), torch.tensor(1), positions=3),))  # as `np.unravel_index` and argmax give them
+assert plan == Plan.from_json(plan.to_json()) == Plan((Edit.zero("z", 0, 1, positions=(3,)),))
 assert logit_lens(m, run, k=99).top_ids.shape[-1] == 11 and by_neuron(m, run, logit(m, 3), k=-1).neurons.shape == (0, 2)
 """
 
@@ -82,7 +91,7 @@ def test_slips_are_told_in_one_sentence():
     path = os.pathsep.join(str(Path(__file__).parents[at]) for at in (1, 2))
     done = subprocess.run([sys.executable, "-c", SLIPS], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     lines = done.stdout.splitlines()
-    assert done.returncode == 0 and len(lines) == 24, done.stdout + done.stderr
+    assert done.returncode == 0 and len(lines) == 29, done.stdout + done.stderr
     assert all(line.startswith("said: ") and line.endswith(".") and len(line) < 200 for line in lines), done.stdout
 
 
@@ -93,6 +102,10 @@ def test_ids_come_as_they_are_at_hand(ids):
 
 def test_ids_of_torch_and_numpy_are_taken_where_ids_are():
     logits = torch.zeros(1, 11)
+    one, several = (answer_metric("logit_difference", ids, [[5], [6]]) for ids in ([3, 4], [[3], [4]]))
+    assert torch.equal(one.correct, several.correct)
+    with pytest.raises(ValueError, match="ids from 0"):
+        answer_metric("logit_difference", [-1], [5])
     assert logit_diff(logits[0].argmax().item(), 1)(logits) == 0 and logit(MODEL, 3).token == 3
     for tokens in ([1, 2], torch.tensor([1, 2]), torch.tensor([[1, 2]])):
         run = trace(MODEL, tokens, bos=False)
