@@ -146,6 +146,14 @@ def test_a_step_that_an_edit_changes_says_so(store):
     assert wrong == {"text": t("page.check_failed"), "title": wrong["title"], "ok": False}
 
 
+def test_only_edits_of_this_layer_and_head_change_its_steps(store):
+    edits = (Edit.zero("z", 0, 1), Edit.scale("q", 0, value=2.0), Edit.zero("mlp_out", 0), Edit.scale("mlp_post", 1, value=2.0))
+    view = view_of(store, plan=Plan(edits))
+    assert anatomy_head.arithmetic(view, 0, 1).edited == {"sum", "query"}
+    assert anatomy_head.arithmetic(view, 0, 0).edited == {"query"}
+    assert [anatomy_mlp.neurons(view, layer).edited for layer in (0, 1)] == [{"write"}, {"gelu"}]
+
+
 def test_steps_show_the_chosen_key_and_keep_first_and_last(store):
     view = view_of(store, prompt="word " * 99, position=None)
     found = anatomy_head.arithmetic(view, 0, 0)
