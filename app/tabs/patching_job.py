@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -90,12 +91,12 @@ def offer(
     every, subject = [*outputs, buttons.go, buttons.stop], gr.State(None)  # a change of the subject ends a job
     asked = lambda state: (shown(state), depends(state))  # noqa: E731
 
-    def render(view: View) -> list:
+    def render(view: View, at_once: bool = True) -> list:
         t = words(view.state.lang)
         if not shown(view.state) or (pair and problem(view)):
             return [*[gr.skip() for _ in outputs], *buttons.updates(t, None)]
         cost = work.cost(view)
-        if cost.small:
+        if cost.small and at_once:
             return [*draw(view, _last(work.steps(view))), *buttons.updates(t, None)]
         return [*draw(view, work.begun(view)), *buttons.updates(t, cost)]
 
@@ -111,7 +112,7 @@ def offer(
     running = page.listen(buttons.go.click, run, [page.state], every, concurrency_id=TAB, concurrency_limit=2)
     ended(buttons.stop.click, running)
     ended(subject.change, running)
-    page.draws(running.then, render, every)  # however it ended
+    page.draws(running.then, partial(render, at_once=False), every)  # however it ended; the rest of what was stopped may be little
     return Offered(running, render, run, every)
 
 

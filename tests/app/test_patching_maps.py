@@ -152,6 +152,22 @@ def test_what_is_large_waits_to_be_asked_and_fills_its_maps_as_it_runs(store, mo
     assert not stop["visible"] and not go["visible"] and not left["caption"]
 
 
+def test_what_is_stopped_stays_as_it_is_however_little_is_left(store, monkeypatch):
+    with gr.Blocks() as demo:
+        job = patching_maps.build(Page(store))
+    monkeypatch.setattr(service, "AT_ONCE", 0)
+    monkeypatch.setattr(patching_job, "FRAME", 0)
+    view = view_of(store, (pairs.CLEAN, "The hen and his"), (pairs.CORRUPTED, "The fox and his"))
+    running = job.run(view.state)
+    for _ in range(3):
+        next(running)
+    running.close()
+    monkeypatch.setattr(service, "AT_ONCE", float("inf"))
+    (behind,) = [f for f in demo.fns.values() if f.trigger_after == job.running["id"]]
+    *_, left, right, go, stop, _message = behind.fn(view.state)
+    assert 0 < np.isnan(unpack(left["values"])).mean() < 1 and go["visible"] and not stop["visible"]
+
+
 # ---- the pictures and scripts -------------------------------------------------------------------------------------------
 
 
