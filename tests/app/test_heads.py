@@ -57,6 +57,11 @@ def without(view, plan, layer, head, value=0.0) -> torch.Tensor:
     return view.model(tokens, hook=hook)[0, view.position]
 
 
+def test_a_map_of_knock_outs_that_was_shown_stays_as_it_was(view):
+    maps = [found.effects for found in heads.knock_out_map(view, NO_EDITS)]
+    assert np.isnan(maps[0]).any() and not np.isnan(maps[-1]).any() and np.array_equal(maps[0][0], maps[-1][0])
+
+
 @pytest.mark.parametrize(("plan", "position"), [(NO_EDITS, None), (PLAN, 5)])
 def test_the_map_of_knock_outs_is_that_of_whole_runs(store, plan, position):
     view = at(store, plan=plan, position=position)

@@ -38,6 +38,7 @@ def test_a_reading_is_what_the_model_gives(store):
     scored = score(model, PROMPT)
     assert reading.bits == pytest.approx(-sum(scored.logprobs) / len(scored.logprobs) / math.log(2), abs=1e-4)
     assert reading.n_tokens == len(ids) and reading.before is None
+    assert reading.ms_per_token == pytest.approx(1000 * reading.seconds / len(ids))
     assert service.known(view_of(store), NAME) is reading
     assert service.known(view_of(store, prompt="other"), NAME) is None
 
@@ -46,9 +47,15 @@ def test_edits_act_and_the_unedited_probabilities_stand_beside(store):
     plain = service.read(view_of(store), NAME)
     edited = service.read(view_of(store, plan=Plan((Edit.zero("mlp_out", 0),))), NAME)
     assert edited.ids != plain.ids or edited.p != plain.p
-    before = dict(zip(edited.ids, edited.before))
-    shared = [id for id in plain.ids if id in before]
-    assert all(before[id] == pytest.approx(p, abs=1e-6) for id, p in zip(plain.ids, plain.p) if id in shared)
+    model = store.model(NAME)
+    p = model(torch.tensor([[model.tokenizer.bos_id, *model.tokenizer.encode(PROMPT)]]))[0, -1].softmax(-1)
+    assert edited.before == pytest.approx(p[list(edited.ids)].tolist(), abs=1e-6)
+
+
+def test_units_tell_the_kinds_of_rouge_apart():
+    units = [service.unit_of(METRICS[f"cnn_dailymail_rouge_{kind}"]) for kind in ("1", "l", "avg")]
+    assert units == ["ROUGE-1 F1", "ROUGE-L F1", "ROUGE-AVG F1"]
+    assert all(service.unit_of(metric) == metric.unit for name, metric in METRICS.items() if "rouge" not in name)
 
 
 CPU_MEMORY = (
