@@ -14,7 +14,7 @@ EDITS = {
     "(“the queen | the woman” − “the king | the man”)": Edit.add("resid_pre", 2, **TEXTS, value=1.5, lines=True),
     "from the front": Edit.contrast("resid_pre", 0, text="Love", minus="Hate", value=5),
     "resid_pre L1 without “the queen”": Edit.project("resid_pre", 1, text="the queen"),
-    "along “the queen” = -6": Edit.clamp("resid_pre", 1, text="the queen", value=-6),
+    "along “the queen” = −6": Edit.clamp("resid_pre", 1, text="the queen", value=-6),
     "L0N92 = 8": Edit.clamp_neuron(0, 92, 8.0),
     "L3N7 off": Edit("zero", "mlp_post", 3, neuron=7),
 }
