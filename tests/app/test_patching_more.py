@@ -24,6 +24,7 @@ from app.store import ModelStore
 from app.tabs import patching_more, patching_noise, patching_paths, patching_preview, patching_set
 from app.text import words
 from interp.edits import Edit, Plan
+from interp.intervene import compile_plan
 from interp.path_patching import Receiver
 
 
@@ -42,6 +43,15 @@ def numbers(text: str, rows: int) -> np.ndarray:
 
 
 # ---- previews -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_is_under_the_edits_in_force(store):
+    view = view_of(store, plan=Plan((Edit.zero("mlp_out", 0),)))
+    q = pairs.question(view)
+    found = preview.guess(view, service.asked(view, q)[0], "attribution").found
+    for value, ids in ((found.clean, q.clean), (found.corrupted, q.corrupted)):
+        logits = view.model(torch.tensor([list(ids)]), hook=compile_plan(view.model, q.plan, True))[0, -1]
+        assert value == pytest.approx((logits[q.correct[0]] - logits[q.wrong[0]]).item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["denoise", "noise"])

@@ -19,6 +19,7 @@ from gpt2_core.continuation import logprob_of
 from gpt2_core.generate import generate
 from gpt2_core.tasks import TASKS
 from interp.edits import Edit, Plan
+from interp.intervene import compile_plan
 
 NAME = "glass-7m"
 T = words("en")
@@ -135,18 +136,18 @@ def test_too_little_memory_is_one_sentence(store, monkeypatch, error):
         last(view, run, task, books(task))
 
 
-def test_candidates_have_the_log_probability_of_their_tokens(store):
-    task, view = TASKS["resolve"], view_of(store)
-    (run,) = service.task_runs(view, [NAME])
+@pytest.mark.parametrize("plan", [Plan(), Plan((Edit.zero("mlp_out", 0),))])
+def test_candidates_have_the_log_probability_of_their_tokens(store, plan):
+    task, view, model = TASKS["resolve"], view_of(store, plan=plan), store.model(NAME)
+    run, hook = service.task_runs(view, [NAME])[0], compile_plan(model, plan, True)
     partial, full = last(view, run, task, books(task)).ways
-    model = store.model(NAME)
     encode, bos = model.tokenizer.encode, [model.tokenizer.bos_id]
     before, after = "The captain gave the letter to the lady, and ", " put it in her bosom."
     for candidate in partial.candidates:
-        direct = logprob_of(model, bos + encode(before + candidate.name), encode(after))
+        direct = logprob_of(model, bos + encode(before + candidate.name), encode(after), hook=hook)
         assert candidate.logprob == pytest.approx(direct.total, abs=1e-4) and len(candidate.tokens) == len(direct)
     for candidate in full.candidates:
-        direct = logprob_of(model, bos, encode(before + candidate.name + after))
+        direct = logprob_of(model, bos, encode(before + candidate.name + after), hook=hook)
         assert candidate.logprob == pytest.approx(direct.total, abs=1e-4)
     assert partial.candidates[partial.picked].logprob == max(c.logprob for c in partial.candidates)
     assert sum(c.share for c in full.candidates) == pytest.approx(1)
