@@ -55,8 +55,10 @@ def pattern_names(n_layers: int) -> list[str]:
 def patterns(run: Run) -> AttentionPatterns:
     """All attention patterns of a run. An edited cell may leave its row summing to other than 1, and the check says so."""
     names = [name for name in run.activations if name.endswith("attn.hook_pattern")]
-    if not names:
-        raise ValueError("This run kept no attention pattern; trace it with names_filter=pattern_names(model.config.n_layers).")
+    if not names or names != pattern_names(len(names)):  # else an index would be another layer's
+        raise ValueError(
+            f"Of attention patterns this run kept {names or 'none'}; trace it with names_filter=pattern_names(n_layers), for all layers."
+        )
     values = torch.stack([run.activations[name] for name in names])
     residual = (values.float().sum(-1) - 1).abs().max().item()
     return AttentionPatterns(values, run.strings, rows_check(residual, values.dtype), run.provenance)

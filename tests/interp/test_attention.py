@@ -53,4 +53,6 @@ def test_one_token_and_edited_rows():
     with pytest.raises(ValueError, match="at least 2"):
         attention.statistics(attention.patterns(trace(MODEL, [5], bos=False)))
     edited = attention.patterns(trace(MODEL, [5, 6, 7], Plan((Edit.zero("pattern", 0, 1),)), bos=False))
+    with pytest.raises(ValueError, match="kept .*blocks.1.attn.hook_pattern.* for all layers"):
+        attention.patterns(trace(MODEL, [5, 6], names_filter="blocks.1.attn.hook_pattern"))  # index 0 would be layer 1
     assert not attention.statistics(edited).check.holds and attention.statistics(edited).sink[0, 1] == 0
