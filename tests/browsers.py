@@ -28,6 +28,14 @@ def watched(chromium: Any, address: str, height: int) -> Iterator[Any]:
     assert problems == []
 
 
+def tip(page: Any, locator: Any, **position: float) -> str:
+    """What is printed over a picture where the pointer rests on it."""
+    locator.scroll_into_view_if_needed()  # which hides it, in the next frame
+    page.evaluate("() => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)))")
+    locator.hover(position=position or None)
+    return page.locator("#gb-tip").inner_text()
+
+
 @contextmanager
 def served(demo: Any) -> Iterator[str]:
     """A small Gradio page of a test with our pictures on it; its address."""

@@ -6,7 +6,7 @@ import time
 
 import gradio as gr
 import pytest
-from browsers import served, watched
+from browsers import served, tip, watched
 from head_values import grid, lens, patterns, tokens, view
 
 from app.components import head_grid, head_view, lens_table
@@ -66,13 +66,6 @@ def logged(page, **expected):
 
 def painted(page, part):
     return page.evaluate(f"document.querySelector('#{part} [data-painted]').dataset.painted")
-
-
-def tip(page, locator, **position):
-    locator.scroll_into_view_if_needed()
-    page.wait_for_timeout(100)  # a scroll hides the tip
-    locator.hover(position=position or None)
-    return page.locator("#gb-tip").inner_text()
 
 
 @pytest.mark.browser
@@ -195,6 +188,5 @@ def test_dark_mode_repaints_and_the_phone_page_is_no_wider_than_the_phone(page):
     page.wait_for_function(f"light => String(({corner})()) !== String(light)", arg=light)
     assert light[:3] == [255, 255, 255] and max(page.evaluate(corner)[:3]) < 60
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.locator("#grid .hg-tile").first.bounding_box()["width"] >= 40
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")
+    page.wait_for_function("document.querySelector('#grid .hg-tile').getBoundingClientRect().width >= 40")

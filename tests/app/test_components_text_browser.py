@@ -8,7 +8,7 @@ import time
 import gradio as gr
 import numpy as np
 import pytest
-from browsers import served, watched
+from browsers import served, tip, watched
 from text_values import MARKUP, TEXT, WORDS, palettes, rows, shaded_value, strip_value
 
 from app.components import alternatives as alts
@@ -126,8 +126,7 @@ def test_an_unopened_tab_draws_when_it_is_opened_and_bars_show_before_and_after(
     now, ghost, axis = (first.locator(s).bounding_box()["width"] for s in (".gb-bar-now", ".gb-bar-ghost", ".gb-bar"))
     assert now / axis == pytest.approx(0.6 / 0.75, abs=0.01)  # the axis of 0.6 ends at 0.75
     assert ghost / axis == pytest.approx(0.12 / 0.75, abs=0.01)
-    first.hover()
-    assert page.locator("#gb-tip").inner_text().startswith(f"logprob \u2212{-np.log(0.6):.3f}, id 10")
+    assert tip(page, first).startswith(f"logprob \u2212{-np.log(0.6):.3f}, id 10")
     first.click()
     logged(page, '{"id": 10, "text": "\\u00b7w0"}')
     page.locator("#alts .gb-alt-row").first.press("ArrowDown")

@@ -118,7 +118,7 @@ def test_it_plays_without_the_server_and_stops_at_the_end(site, browser_page):
     page = browser_page
     opened(page, site, f"model={NAME}&lang=en&frame=30")
     at(page, 30)
-    page.wait_for_timeout(500)
+    page.wait_for_selector("#gb_training_sizes .main-svg")  # the last of the tab: from here on nothing is on its way
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.locator(f"{ROOT} .fm-speed").select_option("fast")

@@ -173,8 +173,11 @@ def test_a_reader_patches_a_cell_keeps_it_and_mends_a_pair(page_url, browser_pag
     page.wait_for_selector("#gb_patching_stream [data-painted]", state="attached")
     page.wait_for_selector("#gb_patching_cell_patched [data-painted]", state="attached")
     page.locator("#gb_patching_stream").scroll_into_view_if_needed()
-    at = page.evaluate("document.querySelector('#gb_patching_stream [data-painted]').gbCell(1, 9)")
-    page.mouse.click(at["x"], at["y"])
+    at = page.evaluate("""() => {
+        const host = document.querySelector('#gb_patching_stream [data-painted]'), at = host.gbCell(1, 9), box = host.getBoundingClientRect();
+        return { x: at.x - box.x, y: at.y - box.y };
+    }""")
+    page.locator("#gb_patching_stream [data-painted]").click(position=at)  # wherever it is by then
     page.wait_for_function("document.querySelector('#gb_patching_cell_head').innerText.includes('resid_pre L1 @ 9')")
     page.wait_for_function("location.search.includes('s.patching.look=stream') && location.search.includes('position=9')")
     page.locator("#gb_patching_add").click()
