@@ -171,7 +171,7 @@ KO: dict[str, str] = {
     "film.gap": "차이",
     "film.gap_tip": "첫 번째에서 두 번째를 뺀 값: 베끼기로 토큰마다 아끼는 nat입니다.",
     "film.bump": "유도 도약",
-    "film.bump_said": "유도 도약(induction bump), 모델이 베끼기를 배우는 때: {from}에서 ‘{to}’까지 두 번 읽기의 차이가 가장 빨리 벌어져 토큰당 {before} nat에서 {after} nat이 됩니다.",
+    "film.bump_said": "유도 도약(induction bump), 모델이 베끼기를 배우는 때입니다({from} → {to}). 그동안 두 번 읽기의 차이가 가장 빨리 벌어져 토큰당 {before} nat에서 {after} nat이 됩니다.",
     "film.bump_last": "마지막에는 {gain}이고, 지난번에 그다음에 온 것을 가장 잘 찾는 헤드는 점수 {score}의 {head}입니다.",
     "film.bump_source": "이렇게 지금과 같은 앞의 자리를 찾아 그 뒤에 온 것을 보는 헤드를 유도 헤드라고 합니다. Olsson 외(2022)가 지켜본 두 층 이상의 언어 모델에서는 모두 이런 순간에 생겼습니다.",
     "film.no_bump": "이 모델은 베끼기를 배우지 못합니다. 무작위 토큰의 두 번째는 첫 번째보다 토큰당 많아야 {gain} nat 쉬운데, {threshold}은 되어야 베낀다고 합니다. 더 오래 학습한 두 층 이상의 모델은 학습의 짧은 동안에 배웁니다. 이것이 유도 도약입니다(Olsson 외 2022).",
