@@ -85,11 +85,12 @@ def test_a_chosen_token_moves_everything_and_a_bar_continues_the_prompt(page_url
     page.click("#gb_probabilities_text .gb-tok[data-pos='4']")
     page.wait_for_function("document.querySelector('#gb_tokens [aria-selected=true]').dataset.pos === '4'")
     page.wait_for_function("t => document.querySelector('#gb_probabilities_bars').innerText !== t", arg=before)
-    assert "position=4" in page.url
+    page.wait_for_function("location.search.includes('position=4')")
+    before = page.inner_text("#gb_probabilities_bars")
     page.click("#gb_tokens .gb-tok[data-pos='6']")
     page.wait_for_function("document.querySelector('#gb_probabilities_text [aria-selected=true]').dataset.pos === '6'")
 
-    page.wait_for_timeout(300)
+    page.wait_for_function("t => document.querySelector('#gb_probabilities_bars').innerText !== t", arg=before)
     rows = page.locator("#gb_probabilities_bars .gb-next-row")
     rows.nth(1).click()
     page.wait_for_function("document.querySelectorAll('#gb_probabilities_text .gb-tok').length === 8")
