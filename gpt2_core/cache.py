@@ -22,17 +22,11 @@ class KVCache:
     length: int = 0
 
     @staticmethod
-    def empty(
-        config: GPT2Config,
-        batch: int = 1,
-        capacity: int | None = None,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> "KVCache":
-        """An empty cache; capacity defaults to the context length, device and dtype to the config's."""
+    def empty(config: GPT2Config, batch: int = 1, capacity: int | None = None) -> "KVCache":
+        """An empty cache on the config's device, in its dtype (`model.cfg` says both); capacity defaults to the context length."""
         shape = (config.n_layers, batch, config.n_heads, capacity or config.n_ctx, config.d_head)
-        where = {"device": device or config.device, "dtype": dtype or config.dtype}
-        return KVCache(torch.zeros(shape, **where), torch.zeros(shape, **where))
+        keys, values = (torch.zeros(shape, device=config.device, dtype=config.dtype) for _ in range(2))
+        return KVCache(keys, values)
 
     @property
     def capacity(self) -> int:
