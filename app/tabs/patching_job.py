@@ -112,7 +112,8 @@ def offer(
     running = page.listen(buttons.go.click, run, [page.state], every, concurrency_id=TAB, concurrency_limit=2)
     ended(buttons.stop.click, running)
     ended(subject.change, running)
-    page.draws(running.then, partial(render, at_once=False), every)  # however it ended; the rest of what was stopped may be little
+    # However it ended; the rest of what was stopped may be little.
+    page.draws(running.then, partial(render, at_once=False), every)
     return Offered(running, render, run, every)
 
 
