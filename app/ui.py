@@ -31,6 +31,7 @@ from app.tabs import (
 )
 from app.wiring import HEADER
 
+VISITS = 300  # the latest whose pages are remembered, 3 MB each; Gradio alone remembers 10,000
 BUILDERS = {
     "neurons": neurons.build,
     "steering": steering.build,
@@ -106,5 +107,6 @@ def launch_options(store: ModelStore) -> dict:
         "app_kwargs": {"middleware": middleware()},
         "ssr_mode": False,
         "run_history": False,
+        "state_session_capacity": VISITS,
         "footer_links": ["api"],
     }

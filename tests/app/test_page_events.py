@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 from gradio.helpers import special_args
+from gradio.state_holder import StateHolder
 
 from app.page import Notice, Page
 from app.settings import Settings
@@ -15,7 +16,7 @@ from app.tabs.edit_form import _add, read_positions
 from app.tabs.header import switch_bos
 from app.tabs.playground_knobs import read_knobs
 from app.text import words
-from app.ui import build, first_state
+from app.ui import build, first_state, launch_options
 from interp.edits import Edit, Plan
 
 
@@ -163,6 +164,19 @@ def test_a_wrong_address_keeps_its_language(store, query):
     state, said = first_state(store, request({**query, "lang": "ko"}))
     assert state.lang == "ko" and state.prompt and said
     assert first_state(store, request({**query, "lang": "fr"}, "ko-KR,en"))[0].lang == "ko"
+
+
+def test_the_memory_of_visits_that_are_over_has_an_end(store):
+    """Gradio keeps a copy of the page's configuration for each of the latest visits, and forgets those before them."""
+    holder = StateHolder()
+    demo = build(store)
+    demo.state_session_capacity = launch_options(store)["state_session_capacity"]
+    holder.set_blocks(demo)
+    assert holder.capacity <= 300
+    holder.capacity = 2
+    for visit in ("first", "second", "third"):
+        assert holder[visit] is not None
+    assert "first" not in holder and "third" in holder
 
 
 # ---- nothing is cut off in silence ----------------------------------------------------------------------------------------------
