@@ -28,7 +28,8 @@ def taken(logprobs: Float[Tensor, "n d_vocab"], targets: Int[Tensor, " n"]) -> t
 
 def entropy(logprobs: Float[Tensor, "*rows d_vocab"]) -> Float[Tensor, "*rows"]:
     """The surprise that each distribution itself expects, in nats. A token of probability 0 adds nothing."""
-    return torch.special.entr(logprobs.exp()).sum(-1)
+    surprise = (-logprobs).clamp(max=torch.finfo(logprobs.dtype).max)  # finite, so that 0 times it is 0
+    return torch.linalg.vecdot(logprobs.exp(), surprise)
 
 
 def kl(p: Logprobs, q: Logprobs) -> Float[Tensor, "*rows"]:

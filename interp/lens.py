@@ -26,6 +26,7 @@ from gpt2_core.model import GPT2
 from interp.given import token_ids
 from interp.run import Check, Provenance, Run
 
+CHUNK = 128  # positions at a time: a few tables of [128 d_vocab] floats
 LAYER_NORMS = ("recomputed", "frozen")
 Translate = Callable[[str, Tensor], Tensor]  # (hook name, residual stream [pos d_model]) -> what to read instead
 
@@ -103,18 +104,26 @@ def logit_lens(
     target: a token id to track through the layers; None tracks, at each position, what the model finally predicts there.
     layer_norm: "recomputed" for each layer or "frozen" at the last layer's scale. translate: a tuned lens.
     """
-    final = run.logits.float().log_softmax(-1)
     if target is not None:
-        (target,) = token_ids(target, final.shape[-1])
-    tracked = final.argmax(-1) if target is None else torch.full((len(run),), target, device=final.device)
-    rows = []
-    for logits in read_rows(model, run, mid, layer_norm, translate):
-        logprobs = logits.log_softmax(-1)
-        rows.append((*_row(logprobs, tracked, k), kl(final, logprobs) / math.log(2)))
-    residual = (logits - run.logits.float()).abs().max().item()
-    columns = [torch.stack(column) for column in zip(*rows)]
-    check = final_check(model, residual)
-    return LogitLens(labels(model.config.n_layers, mid), *columns, check, layer_norm, run.provenance)
+        (target,) = token_ids(target, run.logits.shape[-1])
+    parts, worst = [], 0.0
+    for at in chunks(run):
+        own = run.logits[at].float()
+        final = own.log_softmax(-1)
+        tracked = final.argmax(-1) if target is None else torch.full((len(own),), target, device=own.device)
+        rows = []
+        for logits in read_rows(model, run, mid, layer_norm, translate, at):
+            logprobs = logits.log_softmax(-1)
+            rows.append((*_row(logprobs, tracked, k), kl(final, logprobs) / math.log(2)))
+        worst = max(worst, (logits - own).abs().max().item())
+        parts.append([torch.stack(column) for column in zip(*rows)])
+    columns = [torch.cat(pieces, 1) for pieces in zip(*parts)]
+    return LogitLens(labels(model.config.n_layers, mid), *columns, final_check(model, worst), layer_norm, run.provenance)
+
+
+def chunks(run: Run) -> list[slice]:
+    """The positions of a run, some at a time."""
+    return [slice(start, start + CHUNK) for start in range(0, len(run), CHUNK)]
 
 
 def final_check(model: GPT2, residual: float) -> Check:

@@ -22,10 +22,8 @@ from torch import Tensor
 
 from gpt2_core.distribution import entropy, jensen_shannon, kl, total_variation
 from gpt2_core.model import GPT2
-from interp.lens import Translate, final_check, labels, read_rows
+from interp.lens import Translate, chunks, final_check, labels, read_rows
 from interp.run import Check, Provenance, Run
-
-CHUNK = 128  # positions at a time: a few tables of [128 d_vocab] floats
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,7 @@ def trajectory(
     """The statistics of every row of a lens: the logit lens in either mode, or with `translate` a tuned lens."""
     parts, worst = [], 0.0
     following = torch.tensor([*run.tokens[1:], -1], device=run.logits.device)
-    for start in range(0, len(run), CHUNK):
-        at = slice(start, start + CHUNK)
+    for at in chunks(run):
         final = run.logits[at].float()
         rows = read_rows(model, run, mid, layer_norm, translate, at)
         columns, last = _chunk(rows, final.log_softmax(-1), following[at])

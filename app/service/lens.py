@@ -25,7 +25,7 @@ FEW_CELLS = 2000  # up to this many cells, each carries its five likeliest token
 @dataclass(frozen=True)
 class LensTable:
     """labels: one per row, from the embedding to the model's own prediction. top_ids [row position k], top_p alike, k is 5 or 1;
-    entropy (bits), target_p, target_rank (0 is the likeliest): [row position]. before_ids: [row position] without the edits."""
+    entropy and kl, KL(final || row) (bits), target_p, target_rank (0 is the likeliest): [row position]."""
 
     labels: tuple[str, ...]
     top_ids: np.ndarray
@@ -33,7 +33,7 @@ class LensTable:
     entropy: np.ndarray
     target_p: np.ndarray
     target_rank: np.ndarray
-    before_ids: np.ndarray | None
+    kl: np.ndarray
     check: Check
 
 
@@ -63,7 +63,7 @@ def usable(view: View, kind: str, mid: bool) -> tuple[str, bool]:
 
 
 def reading(view: View, kind: str) -> dict:
-    """The keywords of a kind of lens for the functions of `interp.lens` and `interp.trajectory`."""
+    """The keywords of a kind of lens for the functions of `interp.lens`."""
     return {"translate": tuned(view)} if kind == "tuned" else {"layer_norm": "frozen" if kind == "frozen" else "recomputed"}
 
 
@@ -73,26 +73,24 @@ def cost(view: View, mid: bool) -> float:
     return logits * (2.0 * view.config.d_model + PER_LOGIT)
 
 
-def table_stage(view: View, mid: bool, target: int | None, kind: str = "logit") -> Stage:
+def table_stage(view: View, run: Run, mid: bool, target: int | None, kind: str = "logit") -> Stage:
     """`table`, and what it costs."""
     s = view.state
-    runs = 1 if view.before is None else 2
-    key = (s.model, "lens", s.prompt, s.bos, s.plan, mid, target, kind)
-    return Stage(key, lambda: _table(view, mid, target, kind), runs * cost(view, mid), MOMENT)
+    key = (s.model, "lens", s.prompt, s.bos, run.plan, mid, target, kind)
+    return Stage(key, lambda: _table(view, run, mid, target, kind), cost(view, mid), MOMENT)
 
 
-def table(view: View, mid: bool, target: int | None, kind: str = "logit") -> LensTable:
-    """The lens at every position. mid: also a row after each layer's attention. target: the token whose rank is shown; None is
-    what the model itself finally predicts at each position."""
-    return finished(view, table_stage(view, mid, target, kind))
+def table(view: View, run: Run, mid: bool, target: int | None, kind: str = "logit") -> LensTable:
+    """The lens at every position of a run of the page. mid: also a row after each layer's attention. target: the token whose
+    rank is shown; None is what the model itself finally predicts at each position."""
+    return finished(view, table_stage(view, run, mid, target, kind))
 
 
-def _table(view: View, mid: bool, target: int | None, kind: str) -> LensTable:
-    k = 5 if len(lens_names(view.config.n_layers, mid)) * len(view.run) <= FEW_CELLS else 1
-    lens = logit_lens(view.model, view.run, k=k, target=target, mid=mid, **reading(view, kind))
-    before = None if view.before is None else _likeliest(view, view.before, mid, kind)
-    columns = (lens.top_ids, lens.top_probabilities, lens.entropy, lens.target_probability, lens.target_rank)
-    return LensTable(lens.labels, *map(as_numpy, columns), before, lens.check)
+def _table(view: View, run: Run, mid: bool, target: int | None, kind: str) -> LensTable:
+    k = 5 if len(lens_names(view.config.n_layers, mid)) * len(run) <= FEW_CELLS else 1
+    lens = logit_lens(view.model, run, k=k, target=target, mid=mid, **reading(view, kind))
+    columns = (lens.top_ids, lens.top_probabilities, lens.entropy, lens.target_probability, lens.target_rank, lens.kl_to_final)
+    return LensTable(lens.labels, *map(as_numpy, columns), lens.check)
 
 
 def final_prediction(view: View) -> int:
@@ -138,9 +136,3 @@ def row_of(layer: int, mid: bool) -> int:
 def layer_of(row: int, mid: bool) -> int:
     """The layer that a row belongs to; the embedding counts to layer 0."""
     return max(0, (row - 1) // 2 if mid else row - 1)
-
-
-@torch.no_grad()
-def _likeliest(view: View, run: Run, mid: bool, kind: str) -> np.ndarray:
-    """Each row's likeliest token [row position]: all that is shown of the run without the edits."""
-    return np.stack([as_numpy(logits.argmax(-1)) for logits in read_rows(view.model, run, mid, **reading(view, kind))])

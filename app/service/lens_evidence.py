@@ -4,7 +4,6 @@ import numpy as np
 
 from app.evidence import Evidence
 from app.service.lens import final_prediction, table, track
-from app.service.lens_more import statistics
 from app.service.scripts import lens_script, script
 from app.service.view import View
 from interp.lens import lens_names
@@ -61,7 +60,7 @@ for name in names:
 
 def table_evidence(view: View, target: int | None, mid: bool, kind: str = "logit") -> Evidence:
     """The table's cells, and the scripts that print them."""
-    found, names, strings = table(view, mid, target, kind), lens_names(view.config.n_layers, mid), view.run.strings
+    found, names, strings = table(view, view.run, mid, target, kind), lens_names(view.config.n_layers, mid), view.run.strings
     top = [view.model.tokenizer.strings(row) for row in found.top_ids[..., 0].tolist()]
     rows = [
         (names[r], pos, strings[pos], top[r][pos], found.top_p[r, pos, 0], found.entropy[r, pos], found.target_p[r, pos],
@@ -98,10 +97,10 @@ for name in {names}:
 
 def statistics_evidence(view: View, mid: bool, kind: str) -> Evidence:
     """Entropy, way to the end and rank at the selected position, and their means over the prompt."""
-    found, names, at = statistics(view, view.run, mid, kind), lens_names(view.config.n_layers, mid), view.position
-    columns = (found.entropy, found.kl, found.rank)
+    found, names, at = table(view, view.run, mid, None, kind), lens_names(view.config.n_layers, mid), view.position
+    bits, kl, rank = found.entropy, found.kl, found.target_rank + 1
     rows = [
-        (name, *(c[r, at] for c in columns), found.entropy[r].mean(), found.kl[r].mean(), np.median(found.rank[r]))
+        (name, bits[r, at], kl[r, at], rank[r, at], bits[r].mean(), kl[r].mean(), np.median(rank[r]))
         for r, name in enumerate(names)
     ]
     imports, reading = _reading(view, kind)

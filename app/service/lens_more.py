@@ -1,47 +1,14 @@
-"""The lens tab's further panels: how a prediction forms, in three numbers per layer, and patchscopes."""
+"""The lens tab's patchscopes: what a hidden state says when it is put into another prompt."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from app.evidence import Evidence
-from app.service.lens import cost, reading
 from app.service.scripts import script
-from app.service.staged import MOMENT, Stage, finished
-from app.service.view import View, as_numpy
+from app.service.view import View
 from interp.patchscope import IDENTITY, Patchscope, patchscope
-from interp.run import Check, Run
-from interp.trajectory import trajectory
 
 BOOKS = "He said to the"  # a target prompt that the embedded models go on with; they cannot follow the paper's
 AT_ONCE = 4e9  # parameters times tokens up to which a patchscope is computed without being asked
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """entropy: bits; kl: KL(final || row), bits; rank: of what is finally predicted, 1 the first: all [row position]."""
-
-    entropy: np.ndarray
-    kl: np.ndarray
-    rank: np.ndarray
-    check: Check
-
-
-def statistics(view: View, run: Run, mid: bool, kind: str) -> Statistics:
-    """The statistics of every row of a lens in a run of the page."""
-    return finished(view, statistics_stage(view, run, mid, kind))
-
-
-def statistics_stage(view: View, run: Run, mid: bool, kind: str) -> Stage:
-    """The same, and what it costs."""
-    s = view.state
-
-    def compute() -> Statistics:
-        found = trajectory(view.model, run, mid, **reading(view, kind))
-        tables = map(as_numpy, (found.entropy, found.kl_to_final, found.final_rank + 1))
-        return Statistics(*tables, found.check)
-
-    return Stage((s.model, "trajectory", s.prompt, s.bos, run.plan, mid, kind), compute, cost(view, mid), MOMENT)
 
 
 @dataclass(frozen=True)

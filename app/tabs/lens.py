@@ -69,12 +69,13 @@ def build(page: Page) -> None:
 
 
 def _stages(view: View) -> list[Stage]:
-    return [_stage(view), *lens_more.statistics_stages(view)]
+    """The table and the statistics: the same, unless another token than the model's own prediction is followed in the table."""
+    return list({stage.key: stage for stage in (_stage(view), *lens_more.statistics_stages(view))}.values())
 
 
 def _stage(view: View) -> Stage:
     (mid, kind), (target, _) = asked(view), read_target(view, TARGET.of(view.state))
-    return service.table_stage(view, mid, target, kind)
+    return service.table_stage(view, view.run, mid, target, kind)
 
 
 def _kinds(view: View) -> list:
@@ -126,10 +127,11 @@ def _head(view: View, done: int = 0) -> list:
 
 def _table(view: View, chosen: tuple | None, done: int = 0) -> list:
     t, (mid, _), (target, _) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
-    lens = value(view, _stage(view))
-    if lens is None:
+    found = [value(view, stage) for stage in (_stage(view), *lens_more.statistics_stages(view)[1:])]
+    if None in found:
         return [gr.skip()]
-    shown = _Shown(view, lens)
+    lens, before = (*found, None)[:2]
+    shown = _Shown(view, *(table.top_ids for table in found))
     follow = None if target is None else {"text": view.show([target])[0], "p": lens.target_p, "rank": lens.target_rank}
     several = lens.top_ids.shape[-1] > 1
     picture = lens_table_value(
@@ -139,7 +141,7 @@ def _table(view: View, chosen: tuple | None, done: int = 0) -> list:
         lens.top_p[..., 0],
         text=t.section("lens_table"),
         target=follow,
-        before_text=None if lens.before_ids is None else shown(lens.before_ids),
+        before_text=None if before is None else shown(before.top_ids[..., 0]),
         top5=[[list(zip(*cell)) for cell in zip(*row)] for row in zip(shown(lens.top_ids), lens.top_p)] if several else None,
         selected=(_selected_row(view, mid, chosen), view.position),
         colors={"entropy": lens.entropy, "rank": lens.target_rank},
@@ -151,9 +153,8 @@ def _table(view: View, chosen: tuple | None, done: int = 0) -> list:
 class _Shown:
     """Ids as printed, in lists of the ids' shape; each distinct token is decoded once."""
 
-    def __init__(self, view: View, lens: service.LensTable):
-        before = [] if lens.before_ids is None else [lens.before_ids.ravel()]
-        ids = np.unique(np.concatenate([lens.top_ids.ravel(), *before]))
+    def __init__(self, view: View, *tables: np.ndarray):
+        ids = np.unique(np.concatenate([ids.ravel() for ids in tables]))
         self._names = np.array([view.show([i])[0] for i in ids], dtype=object)
         self._ids = ids
 

@@ -34,8 +34,9 @@ def _asked(view: View) -> tuple[bool, str]:
 
 
 def statistics_stages(view: View) -> list[Stage]:
-    """Of the run as edited, and without the edits where there are any."""
-    return [service.statistics_stage(view, run, *_asked(view)) for run in (view.run, view.before) if run is not None]
+    """Of the run as edited, and without the edits where there are any: the lens's tables of the model's own predictions."""
+    mid, kind = _asked(view)
+    return [lens_service.table_stage(view, run, mid, None, kind) for run in (view.run, view.before) if run is not None]
 
 
 def _statistics(view: View, done: int = 0) -> list:
@@ -46,7 +47,7 @@ def _statistics(view: View, done: int = 0) -> list:
     now, before = (*found, None)[:2]
     rows = row_labels(t, names(view.config.n_layers, mid))
     half = int(np.argmax(now.kl[:, at] <= now.kl[0, at] / 2))
-    first = int(np.argmax(now.rank[:, at] == 1))
+    first = int(np.argmax(now.target_rank[:, at] == 0))
     said = t(
         "lens.statistics_what",
         token=view.shown[at],
@@ -62,11 +63,11 @@ def _statistics(view: View, done: int = 0) -> list:
         badges=[check_badge(t, now.check, t("lens.check_last"))],
         exports=Exports("gb_lens_statistics", "lens-trajectory", t.section("panel")),
     )
-    tables = [(s.entropy, s.kl, s.rank) for s in (now, before) if s is not None]
+    tables = [(s.entropy, s.kl, s.target_rank + 1) for s in (now, before) if s is not None]
     chart = trajectory_lines(
         rows,
         [table[:, at] for table in tables[0]],
-        [now.entropy.mean(1), now.kl.mean(1), np.median(now.rank, 1)],
+        [now.entropy.mean(1), now.kl.mean(1), np.median(now.target_rank + 1, 1)],
         t.section("lens_statistics"),
         None if before is None else [table[:, at] for table in tables[1]],
     )

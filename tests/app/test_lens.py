@@ -36,19 +36,20 @@ def view_of(store, prompt=PROMPT, mid=False, target="", chosen_kind="logit", **c
 @pytest.mark.parametrize("target", [None, 262])
 def test_table_equals_interp(store, mid, target):
     view = view_of(store, plan=OFF)
-    table, lens = service.table(view, mid, target), logit_lens(view.model, view.run, k=5, target=target, mid=mid)
+    table, lens = service.table(view, view.run, mid, target), logit_lens(view.model, view.run, k=5, target=target, mid=mid)
     assert table.labels == lens.labels and len(table.labels) == len(lens_names(4, mid))
     assert np.array_equal(table.top_ids, lens.top_ids.numpy()) and np.allclose(table.top_p, lens.top_probabilities.numpy())
     assert np.array_equal(table.target_rank, lens.target_rank.numpy()) and np.allclose(table.entropy, lens.entropy.numpy())
-    assert np.array_equal(table.before_ids, logit_lens(view.model, view.before, k=1, mid=mid).top_ids[..., 0].numpy())
+    before = service.table(view, view.before, mid, target)
+    assert np.array_equal(before.top_ids, logit_lens(view.model, view.before, mid=mid).top_ids.numpy())
     assert table.check.holds and table.check.residual == lens.check.residual
     assert np.array_equal(table.top_ids[-1, :, 0], view.run.logits.argmax(-1).numpy())
 
 
 def test_a_large_table_carries_one_token_per_cell(store, monkeypatch):
     monkeypatch.setattr(service, "FEW_CELLS", 10)
-    view = view_of(store)
-    assert service.table(view, False, None).top_ids.shape[-1] == 1
+    view = view_of(store, "A prompt that no other test has read")
+    assert service.table(view, view.run, False, None).top_ids.shape[-1] == 1
     value = tab._table(view, None)[0]
     assert value["top5"] is None and len(unpack(value["top"])) == 5
 
@@ -110,9 +111,10 @@ def test_the_row_chosen_last_stays_chosen_while_its_layer_is(store):
 def test_value_and_figure(store):
     view = view_of(store, mid=True, plan=OFF)
     value = tab._table(view, None)[0]
-    table, shown = service.table(view, True, None), [value["words"][i] for i in unpack(value["top"]).ravel()]
-    assert shown == [view.show([i])[0] for i in table.top_ids[..., 0].ravel()]
-    assert (unpack(value["top"]) != unpack(value["before"])).sum() == (table.top_ids[..., 0] != table.before_ids).sum() > 0
+    now, before = (service.table(view, run, True, None).top_ids[..., 0] for run in (view.run, view.before))
+    for key, ids in (("top", now), ("before", before)):
+        assert [value["words"][i] for i in unpack(value[key]).ravel()] == [view.show([i])[0] for i in ids.ravel()]
+    assert (unpack(value["top"]) != unpack(value["before"])).sum() == (now != before).sum() > 0
     assert value["rows"][0]["label"] == EN["lens.embed"] and value["rows"][1]["label"] == "L0 half"
     said, figure = tab._track(view)
     assert EN.keys() == KO.keys() and set(TEXT_KEYS) <= set(value["text"])
@@ -145,7 +147,7 @@ def test_other_lenses_reach_every_picture(tuned, kind):
     assert (mid, found) == (kind == "frozen", kind)  # this tuned lens knows no rows after attention
     how = {"layer_norm": "frozen"} if kind == "frozen" else {"translate": service.tuned(view)}
     lens = logit_lens(view.model, view.run, mid=mid, **how)
-    table = service.table(view, mid, None, kind)
+    table = service.table(view, view.run, mid, None, kind)
     assert np.allclose(table.top_p, lens.top_probabilities.numpy(), atol=1e-6) and table.check.holds
     assert not np.allclose(table.entropy, logit_lens(view.model, view.run, mid=mid).entropy.numpy(), atol=0.05)
     target, at = service.final_prediction(view), view.position
@@ -164,13 +166,13 @@ def test_without_a_tuned_lens_there_is_none_to_choose(store, monkeypatch, tmp_pa
 
 def test_statistics_by_definition(store):
     view = view_of(store, mid=True, position=5, plan=OFF)
-    found, names = more.statistics(view, view.run, True, "logit"), lens_names(4, True)
+    found, names = service.table(view, view.run, True, None), lens_names(4, True)
     final = view.run.logits[5].double().log_softmax(-1)
     for row, name in enumerate(names):
         p = view.model.unembed(view.run.activations[name][None])[0, 5].double().log_softmax(-1)
         assert found.entropy[row, 5] == pytest.approx(-(p.exp() * p).sum().item() / np.log(2), abs=1e-4)
         assert found.kl[row, 5] == pytest.approx((final.exp() * (final - p)).sum().item() / np.log(2), abs=1e-4)
-        assert found.rank[row, 5] == 1 + (p > p[final.argmax()]).sum().item()
+        assert found.target_rank[row, 5] == (p > p[final.argmax()]).sum().item()
     head, chart = lens_more._statistics(view)
     assert len(chart.data) == 9 and head["badges"][0]["ok"] and "“·clock”" not in head["what"]
     assert list(chart.data[3].y) == pytest.approx(found.entropy.mean(1).tolist())

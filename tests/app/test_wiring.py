@@ -7,7 +7,6 @@ from app import ui
 from app.page import Page
 from app.service import attribution as attribution_service
 from app.service import lens as lens_service
-from app.service import lens_more as more_service
 from app.service import staged
 from app.service.view import View
 from app.settings import Settings
@@ -63,17 +62,17 @@ def long_prompt():
 def test_a_long_prompt_does_not_keep_the_page_waiting(long_prompt, monkeypatch):
     """What the lens and the gradients take seconds for is computed behind the page; the last picture stays meanwhile."""
     view, waiting = long_prompt, words("en")("page.computing")
-    for service in (lens_service, more_service, attribution_service):
+    for service in (lens_service, attribution_service):
         monkeypatch.setattr(service, "MOMENT", 1e9)
     stages = [*lens._stages(view), *attribution._saliency_stages(view)]
-    assert len(stages) == 3 and not any(stage.at_once for stage in stages) and not staged.value(view, stages[0])
+    assert len(stages) == 2 and not any(stage.at_once for stage in stages) and not staged.value(view, stages[0])
     for head, picture in (
         (lens._head(view)[0], lens._table(view, None)[0]),
         lens_more._statistics(view),
         attribution._saliency(view),
     ):
         assert head["what"].startswith(waiting) and picture == gr.skip()
-    for service in (lens_service, more_service, attribution_service):
+    for service in (lens_service, attribution_service):
         monkeypatch.setattr(service, "MOMENT", float("inf"))
     for head, picture in (
         (lens._head(view)[0], lens._table(view, None)[0]),
@@ -84,8 +83,7 @@ def test_a_long_prompt_does_not_keep_the_page_waiting(long_prompt, monkeypatch):
 
 
 def test_what_takes_longest_waits_for_its_button_which_says_how_long(long_prompt, monkeypatch):
-    for service in (lens_service, more_service):
-        monkeypatch.setattr(service, "MOMENT", 0)
+    monkeypatch.setattr(lens_service, "MOMENT", 0)
     with gr.Blocks():
         page = Page(long_prompt.store)
         behind(page, "lens", lens._stages, lambda s: s, "gb_test_long")

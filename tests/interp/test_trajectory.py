@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers import max_difference, random_model, tiny_config
 
-from interp import trajectory as module
-from interp.lens import read_rows
+from interp import lens
+from interp.lens import logit_lens, read_rows
 from interp.run import trace
 from interp.trajectory import trajectory
 
@@ -59,8 +59,10 @@ def test_it_ends_in_the_model_and_says_if_not():
 
 
 def test_chunks_change_nothing(monkeypatch):
-    whole = trajectory(MODEL, RUN, mid=True)
-    monkeypatch.setattr(module, "CHUNK", 3)
-    parts = trajectory(MODEL, RUN, mid=True)
+    whole, table = trajectory(MODEL, RUN, mid=True), logit_lens(MODEL, RUN, mid=True, target=5)
+    monkeypatch.setattr(lens, "CHUNK", 3)
+    parts, pieces = trajectory(MODEL, RUN, mid=True), logit_lens(MODEL, RUN, mid=True, target=5)
     for name in ("entropy", "kl_to_final", "step_js"):
         assert max_difference(getattr(whole, name), getattr(parts, name)) <= 1e-5
+    for name in ("top_ids", "top_probabilities", "entropy", "target_probability", "target_rank", "kl_to_final"):
+        assert max_difference(getattr(table, name), getattr(pieces, name)) <= 1e-5
