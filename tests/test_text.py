@@ -16,7 +16,7 @@ from app.text import EN, KO, words
 from interp.edits import EDITABLE, OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [p for p in sorted((ROOT / "app").rglob("*.py")) if p.parent.name != "text"]
+SOURCES = [p for p in sorted((ROOT / "app").rglob("*.py")) if p.parent.name != "text" or p.stem == "__init__"]
 COMPONENTS = sorted(p.stem for p in (ROOT / "app" / "components").glob("*.py"))
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
 
@@ -116,3 +116,9 @@ def test_a_sentence_is_filled_in():
         words("en")("page.edits_dropped", count=2)
     with pytest.raises(KeyError):
         words("tlh")
+
+
+def test_durations_are_rounded_to_what_a_reader_can_use():
+    said = [words("en").lasting(x) for x in (0.01, 0.44, 9.949, 9.96, 99.4, 394, 5999, 6042.6)]
+    assert said == ["0.1 s", "0.4 s", "9.9 s", "10 s", "99 s", "7 min", "100 min", "1.7 h"]
+    assert [words("ko").lasting(x) for x in (2, 600, 7200)] == ["2.0초", "10분", "2.0시간"]

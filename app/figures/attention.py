@@ -46,7 +46,7 @@ def movers_bars(tokens: Sequence[str], before: np.ndarray, after: np.ndarray, la
         traces,
         labels["description"].format(token=tokens[0], before=f"{before[0]:.1%}", after=f"{after[0]:.1%}"),
         26 * len(names) + 84,
-        xaxis=titled(labels["probability"], range=[0, top * 1.45], tickformat=".0%", nticks=5),
+        xaxis=titled(labels["probability"], range=[0, top * 1.45], tickformat=".2~%", nticks=5),
         yaxis=_names(),
         barmode="overlay",
         bargap=0.28,

@@ -48,7 +48,7 @@ def effect_by_value(
         430,
         xaxis=axis(anchor="y", showticklabels=False, matches="x2", zeroline=False),
         xaxis2=titled(labels["value"], anchor="y2", zeroline=False, range=[min(x), max(x)]),
-        yaxis=titled(labels["probability"], domain=[0.46, 1], tickformat=".0%", rangemode="tozero", range=[0, 1.08 * max(highest, 0.01)]),
+        yaxis=titled(labels["probability"], domain=[0.46, 1], tickformat=".2~%", rangemode="tozero", range=[0, 1.08 * max(highest, 0.01)]),
         yaxis2=titled(labels["surprisal"], domain=[0, 0.38], range=[0, 1.08 * max(loss, default=1.0)]),
         shapes=[_vertical(chosen, "y domain"), _vertical(chosen, "y2 domain"), _level(base_surprisal, x)],
         annotations=[_note(chosen, labels["chosen"])],

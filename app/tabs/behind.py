@@ -35,8 +35,8 @@ def behind(
 
     def offer(view: View, done: int) -> list:
         long = [stage for stage in staged.waiting(view, stages(view)) if stage.flops > staged.UNASKED]
-        seconds = max(1, round(staged.seconds(view, long))) if long else 0
-        said = words(view.state.lang)("page.compute_long", seconds=seconds)
+        t = words(view.state.lang)
+        said = t("page.compute_long", seconds=t.lasting(staged.seconds(view, long)))
         return [gr.update(visible=bool(long), value=said), gr.update(visible=bool(long))]
 
     def compute(some: Callable[..., list[Stage]]) -> Callable[[PageState, int], Iterator[int]]:

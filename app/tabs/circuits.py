@@ -147,7 +147,7 @@ def render(view: View) -> list:
         so_far = service.stopped(view) or service.Found(service.LEVEL.of(view.state), service.TAU.of(view.state), (), cost.runs)
         done = len(so_far.tried)
         said, go = ("circuits.stopped", "circuits.go_on") if done else ("circuits.offer", "circuits.go")
-        left = _seconds(t, cost.seconds * (1 - done / cost.runs))
+        left = t.lasting(cost.seconds * (1 - done / cost.runs))
         what = t(
             said if cost.possible else "circuits.too_many",
             runs=f"{cost.runs:,}", seconds=left, most=f"{service.MOST_EDGES:,}", done=f"{done:,}",
@@ -156,12 +156,6 @@ def render(view: View) -> list:
         button = gr.update(visible=cost.possible, value=t(go, seconds=left))
         return [offered, graph_value(view, so_far), button, gr.update(visible=False)]
     return [_head(view, t, found), graph_value(view, found), gr.update(visible=False), gr.update(visible=False)]
-
-
-def _seconds(t: Words, seconds: float) -> str:
-    if seconds >= 100:
-        return t("circuits.minutes", count=f"{seconds / 60:.0f}")
-    return t("circuits.seconds", count=f"{max(1, seconds):.0f}")
 
 
 def _head(view: View, t: Words, found: service.Found) -> dict:

@@ -140,8 +140,8 @@ def _offer(view: View, done: int) -> list:
     long = [s for s in staged.waiting(view, service.stages(view)) if s.flops > staged.UNASKED]
     if not long:
         return [gr.update(visible=False), gr.update(visible=False)]
-    seconds = staged.seconds(view, long)
-    return [gr.update(value=t("heads.measure", seconds=max(1, round(seconds))), visible=True), gr.update(visible=True)]
+    said = t("heads.measure", seconds=t.lasting(staged.seconds(view, long)))
+    return [gr.update(value=said, visible=True), gr.update(visible=True)]
 
 
 def _at_row(view: View, row: int) -> PageState:

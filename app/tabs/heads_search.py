@@ -70,7 +70,7 @@ def _values(view: View, found: service.Found | None) -> list:
     names = {"token": view.show([rivals(view).first])[0], "at": view.shown[view.position], "position": view.position}
     said = [t("heads.search_what", metric=t(f"heads.unit_{METRIC.of(view.state)}"), **names)]
     if found is None:
-        said.append(t("heads.search_cost", seconds=max(0.1, service.seconds(view))))
+        said.append(t("heads.search_cost", seconds=t.lasting(service.seconds(view))))
     elif not found.done:
         said.append(
             t(

@@ -77,7 +77,7 @@ def _overview(view: View, progress: Progress) -> list:
         service.outcome(view, CHECK.of(view.state))
     left, total = service.missing(view), len(service.CHECKS)
     lines = service.lines(view)
-    offer = t("literature.run", count=len(left), total=total, seconds=f"{max(1.0, service.seconds(view, left)):.0f}")
+    offer = t("literature.run", count=len(left), total=total, seconds=t.lasting(service.seconds(view, left)))
     label = offer if left else t("literature.all_done", total=total)
     go = gr.update(value=label, interactive=bool(left), visible=not active)
     kind = t(f"literature.{service.kind(view)}", model=view.state.model)
@@ -150,7 +150,7 @@ def _about(view: View, t: Words, id: str, found: Any) -> dict:
     details = "; ".join(f"{t(f'literature_facts.{name}')}: {value}" for name, value in facts.items())
     help = " ".join(filter(None, (source, details)))
     if found is None:
-        what += " " + t("literature.not_yet", seconds=f"{max(1.0, service.seconds(view, [id])):.0f}")
+        what += " " + t("literature.not_yet", seconds=t.lasting(service.seconds(view, [id])))
         return panel_value(what, help=help, help_label=t("page.help"), badges=badges)
     if found.measured is None:
         return panel_value(f"{what} {found.reason}", help=help, help_label=t("page.help"), badges=badges)

@@ -88,7 +88,7 @@ def _said(view: View, t: Words, asked: str, found: service.Fired | None) -> str:
     (layer, neuron), sample = service.chosen(view), service.text_of(asked) == service.text_of(None)
     source = t("neurons.source_sample" if sample else "neurons.source_own")
     if found is None:
-        return t("neurons.text_wait", source=source, layer=layer, seconds=service.seconds(view, asked))
+        return t("neurons.text_wait", source=source, layer=layer, seconds=t.lasting(service.seconds(view, asked)))
     top = found.top
     most = top.values[neuron, 0].item()
     if not found.done:

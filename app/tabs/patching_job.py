@@ -65,11 +65,8 @@ class Buttons:
 
 def cost_text(t: Words, cost: Cost) -> str:
     """What a button promises."""
-    seconds = t("patching.seconds", count=f"{cost.seconds:.1f}" if cost.seconds < 10 else f"{cost.seconds:.0f}")
-    if cost.seconds >= 100:
-        seconds = t("patching.minutes", count=f"{cost.seconds / 60:.0f}")
     memory = f"{cost.bytes / 1e6:,.0f} MB" if cost.bytes < 1e9 else f"{cost.bytes / 1e9:.1f} GB"
-    return t("patching.compute", seconds=seconds, memory=memory, rows=f"{cost.rows:,}")
+    return t("patching.compute", seconds=t.lasting(cost.seconds), memory=memory, rows=f"{cost.rows:,}")
 
 
 def offer(

@@ -181,7 +181,7 @@ def _paint(view: View, found: service.Sweep | None) -> list:
     t, edit = words(view.state.lang), service.tried(view)
     count = len(service.values_of(edit))
     if found is None:
-        what = t("steering.sweep_wait", count=count, seconds=service.sweep_seconds(view))
+        what = t("steering.sweep_wait", count=count, seconds=t.lasting(service.sweep_seconds(view)))
     elif found.done:
         what = t("steering.sweep", count=count)
     else:

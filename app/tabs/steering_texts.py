@@ -73,7 +73,7 @@ def _warm(state: PageState) -> PageState:
 def _paint(view: View, pair: service.Pair | None) -> list:
     t = words(view.state.lang)
     if pair is None:
-        said = t("steering.unwritten", seconds=service.seconds(view))
+        said = t("steering.unwritten", seconds=t.lasting(service.seconds(view)))
     else:
         parted = pair.parted
         said = t("steering.parted", n=parted + 1) if parted is not None else t("steering.same") if pair.done else ""

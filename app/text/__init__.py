@@ -85,6 +85,15 @@ class Words:
         """One sentence with its places filled in. Raises KeyError for an unknown key or an unfilled place."""
         return _Signs().vformat(self._sentences[key], (), values)
 
+    def lasting(self, seconds: float) -> str:
+        """About how long something takes: "0.4 s", "25 s", "7 min", "1.7 h"."""
+        if seconds < 100:
+            return self("page.seconds", count=f"{max(0.1, seconds):.1f}" if seconds < 9.95 else f"{seconds:.0f}")
+        minutes = seconds / 60
+        return (
+            self("page.minutes", count=f"{minutes:.0f}") if minutes < 100 else self("page.hours", count=f"{minutes / 60:.1f}")
+        )
+
     def section(self, name: str) -> dict[str, str]:
         """All sentences of one part, by the last half of their key, unfilled: what a component prints."""
         return {key.split(".", 1)[1]: text for key, text in self._sentences.items() if key.startswith(f"{name}.")}

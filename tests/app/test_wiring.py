@@ -1,5 +1,7 @@
 """Long work of the page: it keeps nobody waiting, and what was asked for before is not painted over what is asked for now."""
 
+import re
+
 import gradio as gr
 import pytest
 
@@ -94,7 +96,13 @@ def test_what_takes_longest_waits_for_its_button_which_says_how_long(long_prompt
     monkeypatch.setattr(staged, "UNASKED", 0)
     wanted, same = asked.render(view)
     go, stop = offered.render(view, 0)
-    assert wanted == "" and same == subject and go["visible"] and stop["visible"] and go["value"] == "Compute, about 1 s"
+    assert (
+        wanted == ""
+        and same == subject
+        and go["visible"]
+        and stop["visible"]
+        and re.fullmatch(r"Compute, about \d\.\d s", go["value"])
+    )
     for stage in lens._stages(view):
         staged.finished(view, stage)
     assert not offered.render(view, 1)[0]["visible"]
