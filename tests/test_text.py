@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from string import Formatter
 
+import numpy as np
 import pytest
 
 from app import text
@@ -116,6 +117,12 @@ def test_a_sentence_is_filled_in():
         words("en")("page.edits_dropped", count=2)
     with pytest.raises(KeyError):
         words("tlh")
+
+
+@pytest.mark.parametrize("number", [-0.16, np.float32(-0.16), np.float64(-0.16)])
+def test_a_negative_number_has_a_minus_sign_and_a_word_keeps_its_hyphen(number):
+    said = words("en")("attribution.sources_what", token="a-b", other="c", top="-", value=number)
+    assert "“a-b”" in said and said.endswith("“-”: −0.16.")
 
 
 def test_durations_are_rounded_to_what_a_reader_can_use():

@@ -9,7 +9,6 @@ from app.figures import palette
 from app.figures.layout import Labels, Picture, axis, check_lengths, picture, plain, positions, titled, token_axis
 
 GAINED, LOST = palette.POSITIVE[2], palette.NEGATIVE[1]
-TICKS = 24  # named tokens of a long axis: as many as fit a phone's width
 SHORT = 28  # characters of a bar's name
 
 
@@ -134,19 +133,12 @@ def paths_bars(
         traces,
         labels["description"].format(token=tokens[most], value=f"{shares[most]:.2f}"),
         340,
-        xaxis=token_axis(tokens, labels["token"], **_few_ticks(len(tokens))),
+        xaxis=token_axis(tokens, labels["token"]),
         yaxis=titled(labels["share"], rangemode="tozero"),
         barmode="overlay",
         bargap=0.2,
         showlegend=True,
     )
-
-
-def _few_ticks(n: int) -> dict:
-    """Ticks for a long token axis: evenly spread, the first and the last among them. Short ones are left to the browser."""
-    if n <= 2 * TICKS:
-        return {}
-    return {"tickmode": "array", "tickvals": [str(round(i * (n - 1) / (TICKS - 1))) for i in range(TICKS)]}
 
 
 def _percent(p: float) -> str:

@@ -18,6 +18,7 @@ from app.figures import palette
 Labels = Mapping[str, str]
 SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans KR", "Noto Sans CJK KR", sans-serif'
 MONO = 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Noto Sans Mono CJK KR", monospace'
+TICKS = 24  # names on a long axis: as many as fit a phone's width
 LONGEST_TICK = 12  # characters; more would push the chart out of a phone's width
 
 
@@ -115,8 +116,17 @@ def token_axis(strings: Sequence[str], title: str, **settings: Any) -> dict[str,
         tickfont={"family": MONO, "size": 11},
         showgrid=False,
         range=[-0.5, max(len(strings), 1) - 0.5],
+        **few_ticks(positions(strings)),
         **settings,
     )
+
+
+def few_ticks(places: Sequence[str]) -> dict[str, Any]:
+    """Ticks for a long axis of categories: evenly spread, the first and the last among them. Short ones are left to the browser."""
+    last = len(places) - 1
+    if last < 2 * TICKS:
+        return {}
+    return {"tickmode": "array", "tickvals": [places[round(i * last / (TICKS - 1))] for i in range(TICKS)]}
 
 
 def positions(strings: Sequence[str]) -> list[str]:

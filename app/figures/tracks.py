@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures import palette
-from app.figures.layout import Labels, Picture, axis, check_lengths, log_ticks, picture, plain, titled
+from app.figures.layout import Labels, Picture, axis, check_lengths, few_ticks, log_ticks, picture, plain, titled
 
 
 def rank_or_probability_by_layer(
@@ -44,7 +44,7 @@ def rank_or_probability_by_layer(
         labels["description"].format(token=tokens[0], first=likely[0], last=likely[1]),
         420,
         xaxis=axis(type="category", anchor="y", showticklabels=False, matches="x2", showgrid=False),
-        xaxis2=titled(labels["layer"], type="category", anchor="y2", showgrid=False, tickangle=0),
+        xaxis2=titled(labels["layer"], type="category", anchor="y2", showgrid=False, **few_ticks(layers)),
         yaxis=titled(labels["probability"], domain=[0.56, 1], range=[-0.03, 1.03], tickformat=".0%"),
         yaxis2=titled(
             labels["rank"],

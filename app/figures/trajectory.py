@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures import palette
-from app.figures.layout import Labels, Picture, axis, check_lengths, log_ticks, picture, plain, titled
+from app.figures.layout import Labels, Picture, axis, check_lengths, few_ticks, log_ticks, picture, plain, titled
 
 ROWS = ("entropy", "kl", "rank")
 DOMAINS = ((0.7, 1.0), (0.36, 0.64), (0.0, 0.29))
@@ -43,7 +43,7 @@ def trajectory_lines(
         560,
         xaxis=axis(type="category", anchor="y", showticklabels=False, matches="x3", showgrid=False),
         xaxis2=axis(type="category", anchor="y2", showticklabels=False, matches="x3", showgrid=False),
-        xaxis3=titled(labels["layer"], type="category", anchor="y3", showgrid=False, tickangle=0),
+        xaxis3=titled(labels["layer"], type="category", anchor="y3", showgrid=False, **few_ticks(layers)),
         yaxis=titled(labels["entropy"], domain=DOMAINS[0], range=[0, upper["entropy"]]),
         yaxis2=titled(labels["kl"], domain=DOMAINS[1], range=[-0.02 * upper["kl"], upper["kl"]]),
         yaxis3=titled(

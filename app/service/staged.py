@@ -14,7 +14,7 @@ from interp.sweep_cost import speed
 AT_ONCE = 6e9  # FLOPs: a fraction of a second
 MOMENT = 6e10  # FLOPs: about a second, for a tab that shows little else
 SHOWN_EVERY = 0.4  # seconds between two partial pictures: the page is busy with each
-UNASKED = 1.5e11  # FLOPs that are spent behind the page without being asked for: some seconds
+UNASKED = 3e11  # FLOPs that are spent behind the page without being asked for: some seconds
 
 
 @dataclass(frozen=True)

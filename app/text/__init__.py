@@ -7,6 +7,7 @@ language. Static labels are marked with `app.components.i18n.I18N` and translate
 import string
 from collections.abc import Mapping
 from functools import cache
+from numbers import Real
 
 from app.text import (
     anatomy,
@@ -72,7 +73,7 @@ class _Signs(string.Formatter):
 
     def format_field(self, value: object, format_spec: str) -> str:
         text = super().format_field(value, format_spec)
-        return text.replace("-", "\u2212", 1) if isinstance(value, int | float) and text.lstrip().startswith("-") else text
+        return text.replace("-", "\u2212", 1) if isinstance(value, Real) and text.lstrip().startswith("-") else text
 
 
 class Words:

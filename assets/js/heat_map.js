@@ -55,7 +55,7 @@ function sizes(room) {
   context.font = font();
   const rows = value.rows.length, columns = value.columns.length, touch = coarse();
   const left = Math.min(Math.max(30, ...value.rows.map(wide)) + 12, Math.max(60, room * 0.34), 170);
-  const floor = touch ? 40 : columns > 160 ? 8 : 18, roof = touch ? 56 : 64;
+  const floor = touch ? 46 : columns > 160 ? 8 : 18, roof = touch ? 56 : 64;
   const w = Math.floor(Math.max(floor, Math.min(roof, (room - left - 2) / columns)));
   const h = Math.floor(touch ? 40 : Math.max(rows > 60 ? 8 : 20, Math.min(34, 420 / rows)));
   const longest = Math.max(0, ...value.columns.map(wide)), upright = longest + 8 <= w;
@@ -106,13 +106,15 @@ function cells(width, height) {
   context.textBaseline = "middle";
   context.textAlign = "center";
   context.font = `11px ${G.css("--gb-mono") || "monospace"}`;
+  const ends = [value.center - value.bound, value.center + value.bound].slice(value.diverging ? 0 : 1);
+  const numbers = s.h >= 18 && Math.max(...ends.map((end) => wide(shown(end)))) + 4 <= s.w; // in all cells or in none: an empty one has no value
   for (let r = r0; r < r1; r++) for (let c = c0; c < c1; c++) {
     const [x, y] = corner(r, c), v = at(r, c), known = !Number.isNaN(v), back = known ? colour(v) : lines;
     context.fillStyle = back;
     context.fillRect(x, y, s.w - gap, s.h - gap);
     if (gap) { context.strokeStyle = ink; context.lineWidth = 1; context.strokeRect(x + 0.5, y + 0.5, s.w - 1, s.h - 1); }
-    const words = known && s.w >= 34 && s.h >= 18 ? shown(v) : "";
-    if (words && wide(words) + 4 <= s.w) { context.fillStyle = G.ink(back); context.fillText(words, x + s.w / 2, y + s.h / 2 + 0.5); }
+    const words = known && numbers ? shown(v) : "";
+    if (words && wide(words) + 2 <= s.w) { context.fillStyle = G.ink(back); context.fillText(words, x + s.w / 2, y + s.h / 2 + 0.5); }
   }
   for (const [r, c] of value.marked) {
     const [x, y] = corner(r, c), k = Math.min(9, s.w / 2, s.h / 2);

@@ -179,7 +179,7 @@ def test_paths_are_those_of_interp(store, method):
 
 def test_a_long_axis_names_the_first_and_the_last_token():
     labels = dict.fromkeys(("token", "share", "now", "even", "before", "description"), "x")
-    for n, named in ((20, None), (951, 24)):
+    for n, named in ((48, None), (951, 24)):
         figure = paths_bars(["a"] * n, np.full(n, 1 / n), np.full(n, 1 / n), labels)
         ticks = figure.layout.xaxis.tickvals
         assert (ticks is None) == (named is None) and (ticks is None or (len(ticks), ticks[0], ticks[-1]) == (24, "0", "950"))
