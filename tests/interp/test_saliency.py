@@ -67,7 +67,7 @@ def test_integrated_gradients_equal_a_fine_sum_and_are_complete(baseline):
     run = RUNS["plan"]
     embeddings = MODEL.W_E.detach()[torch.tensor(PROMPT)]
     row = {"zero": torch.zeros(16).double(), "mean": MODEL.W_E.detach().mean(0), "endoftext": MODEL.W_E.detach()[100]}[baseline]
-    start, steps = row.expand_as(embeddings), 400
+    start, steps = row.expand_as(embeddings), 150
     total = torch.zeros_like(embeddings)
     for i in range(steps):
         leaf = (start + (i + 0.5) / steps * (embeddings - start)).requires_grad_()
