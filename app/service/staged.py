@@ -47,6 +47,16 @@ def waiting(view: View, stages: Iterable[Stage]) -> list[Stage]:
     return [stage for stage in stages if not stage.at_once and view.store.peek(stage.key) is None]
 
 
+def unasked(view: View, stages: Iterable[Stage]) -> list[Stage]:
+    """Those of them that are computed behind the page without being asked for."""
+    return [stage for stage in waiting(view, stages) if stage.flops <= UNASKED]
+
+
+def offered(view: View, stages: Iterable[Stage]) -> list[Stage]:
+    """Those of them that wait for a button."""
+    return [stage for stage in waiting(view, stages) if stage.flops > UNASKED]
+
+
 def seconds(view: View, stages: Iterable[Stage]) -> float:
     """How long stages will take, at the speed this machine shows now."""
     return sum(stage.flops for stage in stages) / speed(view.model)

@@ -31,10 +31,10 @@ def behind(
     wanted, done, subject = gr.State(""), gr.State(0), gr.State("")
 
     def asked(view: View) -> list[str]:
-        return [staged.names(some) for some in (_short(view, stages(view)), stages(view))]
+        return [staged.names(some) for some in (staged.unasked(view, stages(view)), stages(view))]
 
     def offer(view: View, done: int) -> list:
-        long = [stage for stage in staged.waiting(view, stages(view)) if stage.flops > staged.UNASKED]
+        long = staged.offered(view, stages(view))
         t = words(view.state.lang)
         said = t("page.compute_long", seconds=t.lasting(staged.seconds(view, long)))
         return [gr.update(visible=bool(long), value=said), gr.update(visible=bool(long))]
@@ -51,14 +51,9 @@ def behind(
     page.shows(tab, [wanted, subject], asked, depends=depends)
     page.shows(tab, [go, stop], offer, inputs=[done], depends=depends)
     both, options = [page.state, done], {"concurrency_id": elem_id}
-    page.listen(wanted.change, compute(_short), both, [done], trigger_mode="always_last", **options)
+    page.listen(wanted.change, compute(staged.unasked), both, [done], trigger_mode="always_last", **options)
     running = page.listen(go.click, compute(staged.waiting), both, [done], **options)
     ended(stop.click, running)
     ended(subject.change, running)
     page.refreshes(done.change)
     return done
-
-
-def _short(view: View, stages: Sequence[Stage]) -> list[Stage]:
-    """Those that are computed without being asked for."""
-    return [stage for stage in staged.waiting(view, stages) if stage.flops <= staged.UNASKED]

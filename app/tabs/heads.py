@@ -119,7 +119,7 @@ def _asked(view: View) -> list[str]:
 
 
 def _unasked(view: View) -> list[staged.Stage]:
-    return [s for s in staged.waiting(view, service.stages(view)) if s.flops <= staged.UNASKED]
+    return staged.unasked(view, service.stages(view))
 
 
 def _measured(view: View, stages: list, count: int, grid: gr.HTML, done: gr.State) -> Iterator[dict]:
@@ -137,7 +137,7 @@ def _measured(view: View, stages: list, count: int, grid: gr.HTML, done: gr.Stat
 def _offer(view: View, done: int) -> list:
     """The button for what takes long, with an estimate."""
     t = words(view.state.lang)
-    long = [s for s in staged.waiting(view, service.stages(view)) if s.flops > staged.UNASKED]
+    long = staged.offered(view, service.stages(view))
     if not long:
         return [gr.update(visible=False), gr.update(visible=False)]
     said = t("heads.measure", seconds=t.lasting(staged.seconds(view, long)))

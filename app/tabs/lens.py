@@ -16,7 +16,7 @@ from app.state import PageState
 from app.tabs import lens_more
 from app.tabs.badges import check_badge
 from app.tabs.behind import behind
-from app.tabs.lens_choices import COLOR, KIND, MID, TARGET, row_labels, seen
+from app.tabs.lens_choices import COLOR, KIND, MID, TARGET, asked, row_labels, seen
 from app.text import words
 from interp.lens import labels as names
 
@@ -85,12 +85,6 @@ def _kinds(view: View) -> list:
     return [gr.update(choices=[(t(f"lens.kind_{k}"), k) for k in kinds], value=value)]
 
 
-def asked(view: View) -> tuple[bool, str]:
-    """Whether rows after attention are shown, and the lens."""
-    kind, mid = service.usable(view, KIND.of(view.state), MID.of(view.state))
-    return mid, kind
-
-
 def _look_at(state: PageState, chosen: tuple | None) -> PageState:
     return state if chosen is None else state.but(position=chosen[1], layer=service.layer_of(chosen[0], MID.of(state)))
 
@@ -127,7 +121,8 @@ def _head(view: View, done: int = 0) -> list:
 
 def _table(view: View, chosen: tuple | None, done: int = 0) -> list:
     t, (mid, _), (target, _) = words(view.state.lang), asked(view), read_target(view, TARGET.of(view.state))
-    found = [value(view, stage) for stage in (_stage(view), *lens_more.statistics_stages(view)[1:])]
+    _, *without = lens_more.statistics_stages(view)
+    found = [value(view, stage) for stage in (_stage(view), *without)]
     if None in found:
         return [gr.skip()]
     lens, before = (*found, None)[:2]

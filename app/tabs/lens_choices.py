@@ -3,7 +3,8 @@
 from typing import Any
 
 from app.components.lens_table import COLORS
-from app.service.lens import LENSES
+from app.service.lens import LENSES, usable
+from app.service.view import View
 from app.setting import Setting
 from app.state import PageState
 from app.text import Words
@@ -15,6 +16,12 @@ FROM_LAYER = Setting("lens.from_layer", 2, low=0)
 INTO = Setting("lens.into", "")  # "": a target prompt that suits the model
 INTO_LAYER = Setting("lens.into_layer", 1, low=0)
 NEW_TOKENS = Setting("lens.new_tokens", 8, low=1, high=50)
+
+
+def asked(view: View) -> tuple[bool, str]:
+    """Whether rows after attention are shown, and the lens."""
+    kind, mid = usable(view, KIND.of(view.state), MID.of(view.state))
+    return mid, kind
 
 
 def seen(state: PageState, *settings: Setting, **same: Any) -> PageState:

@@ -9,12 +9,12 @@ from app.figures.trajectory import trajectory_lines
 from app.page import Page
 from app.service import lens as lens_service
 from app.service import lens_evidence
-from app.service import lens_more as service
+from app.service import lens_patchscope as service
 from app.service.staged import Stage, value
 from app.service.view import View
 from app.state import PageState
 from app.tabs.badges import check_badge
-from app.tabs.lens_choices import FROM_LAYER, INTO, INTO_LAYER, KIND, MID, NEW_TOKENS, row_labels, seen
+from app.tabs.lens_choices import FROM_LAYER, INTO, INTO_LAYER, KIND, MID, NEW_TOKENS, asked, row_labels, seen
 from app.text import Words, words
 from interp.lens import labels as names
 
@@ -24,23 +24,18 @@ def build(page: Page, done: gr.State) -> None:
     head = panel("gb_lens_statistics_head")
     chart = gr.Plot(show_label=False, elem_id="gb_lens_statistics")
     page.shows("lens", [head, chart], _statistics, inputs=[done], depends=lambda s: seen(s, KIND, MID, layer=0, head=0))
-    page.hands_out(head, lambda view: lens_evidence.statistics_evidence(view, *_asked(view)))
+    page.hands_out(head, lambda view: lens_evidence.statistics_evidence(view, *asked(view)))
     _patchscope(page)
-
-
-def _asked(view: View) -> tuple[bool, str]:
-    kind, mid = lens_service.usable(view, KIND.of(view.state), MID.of(view.state))
-    return mid, kind
 
 
 def statistics_stages(view: View) -> list[Stage]:
     """Of the run as edited, and without the edits where there are any: the lens's tables of the model's own predictions."""
-    mid, kind = _asked(view)
+    mid, kind = asked(view)
     return [lens_service.table_stage(view, run, mid, None, kind) for run in (view.run, view.before) if run is not None]
 
 
 def _statistics(view: View, done: int = 0) -> list:
-    t, (mid, _), at = words(view.state.lang), _asked(view), view.position
+    t, (mid, _), at = words(view.state.lang), asked(view), view.position
     found = [value(view, stage) for stage in statistics_stages(view)]
     if None in found:
         return [panel_value(t("page.computing"), help=t("lens.statistics_help"), help_label=t("page.help")), gr.skip()]

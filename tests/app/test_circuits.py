@@ -153,7 +153,7 @@ def test_long_searches_are_offered_and_impossible_ones_refused(store, monkeypatc
 
 def test_a_stopped_search_is_shown_and_goes_on_where_it_stopped(monkeypatch):
     monkeypatch.setattr(service, "AT_ONCE", 0)
-    store = ModelStore(Settings(model="glass-2m"))
+    store, t = ModelStore(Settings(model="glass-2m")), words("en")
     view = view_of(store)
     running = service.search(view)
     for _ in range(4):
@@ -162,7 +162,8 @@ def test_a_stopped_search_is_shown_and_goes_on_where_it_stopped(monkeypatch):
     head, graph, go, _ = (opened(v) if "sealed" in v else v for v in tab.render(view))
     runs = len(service.candidates(view.config, "node"))
     assert (graph["done"], graph["total"], graph["finished"]) == (4, runs, False) and go["visible"]
-    assert re.fullmatch(r"Go on \(about \d\.\d s\)", go["value"]) and f"after 4 of {runs} runs" in head["what"]
+    left = t.lasting(service.cost(view, "node").seconds * (1 - 4 / runs))
+    assert go["value"] == t("circuits.go_on", seconds=left) and f"after 4 of {runs} runs" in head["what"]
     asked_again = []
     real = service.discover
     monkeypatch.setattr(service, "discover", lambda *a, resume: asked_again.append(len(resume)) or real(*a, resume=resume))

@@ -11,7 +11,7 @@ from app.components.lens_table import TEXT_KEYS
 from app.components.packing import unpack
 from app.service import lens as service
 from app.service import lens_evidence as evidence
-from app.service import lens_more as more
+from app.service import lens_patchscope as more
 from app.service.view import View
 from app.settings import Settings
 from app.state import PageState

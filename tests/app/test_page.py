@@ -103,7 +103,7 @@ def test_an_address_opens_the_same_view(page_url, browser_page):
 
 @pytest.mark.parametrize(
     "query",
-    ["plan=nonsense", "model=../../etc", "position=99999"],  # the other fields: test_state.py
+    ["plan=nonsense", "tab=nowhere", "position=-1", "model=../../etc", f"prompt={'x' * 20001}", "lang=fr", "position=99999"],
 )
 def test_a_bad_address_says_one_sentence_and_stays_usable(page_url, browser_page, query):
     page = browser_page

@@ -97,7 +97,8 @@ def test_how_long_writing_takes_is_said_before(small):
     longer = View(view.store, steering_text.LENGTH.on(view.state, 300))
     assert steering_text.seconds(longer) == pytest.approx(steering_text.seconds(view) * 301 / 13)
     assert steering.sweep_seconds(view) > steering.sweep_seconds(small("girl")) > 0
-    assert re.search(r"About [\d.]+ (s|min)", steering_texts._paint(longer, None)[0]["what"])
+    lasts = words("en").lasting(steering_text.seconds(longer))
+    assert f"About {lasts} on this machine" in steering_texts._paint(longer, None)[0]["what"]
 
 
 def test_settings_become_edits(small):
